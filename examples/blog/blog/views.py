@@ -1,0 +1,188 @@
+"""The views of the blog.
+
+Each public view says which tags its page carries, and carries them before it reads the data: a
+page that was being rendered while a post was saved is then never taken for a fresh one.
+"""
+
+import viewcache
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.mixins import PermissionRequiredMixin
+from django.db.models import Count, Q
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.cache import cache_control
+from django.views.decorators.http import require_POST
+from django.views.generic import DetailView, ListView, UpdateView
+from django.views.generic.dates import DayArchiveView, MonthArchiveView, YearArchiveView
+from viewcache.decorators import cache_page
+from viewcache.mixins import CacheMixin
+
+from .forms import CommentForm, PostForm
+from .models import Author, Post, Tag
+
+HOUR = 60 * 60
+
+
+class WithNames:
+    """A page that shows posts shows the names of authors and tags, too."""
+
+    def dispatch(self, request, *args, **kwargs):
+        viewcache.tag(request, "blog.author", "blog.tag")
+        return super().dispatch(request, *args, **kwargs)
+
+
+# Lists: CacheMixin tags them "blog.post", after the model of the view.
+
+
+class PostList(CacheMixin, WithNames, ListView):
+    queryset = Post.objects.for_list()
+    template_name = "blog/post_list.html"
+    paginate_by = 5
+    cache_timeout = HOUR
+
+
+class Home(PostList):
+    template_name = "blog/home.html"
+    paginate_by = None
+
+    def get_queryset(self):
+        return super().get_queryset()[:3]
+
+    def get_context_data(self, **kwargs):
+        published = Count("posts", filter=Q(posts__status=Post.Status.PUBLISHED))
+        return super().get_context_data(
+            tags=Tag.objects.annotate(count=published).filter(count__gt=0),
+            authors=Author.objects.all(),
+            years=Post.objects.published().dates("published_at", "year", order="DESC"),
+            **kwargs,
+        )
+
+
+class TagPage(PostList):
+    def get_queryset(self):
+        self.extra_context = {"tag": get_object_or_404(Tag, slug=self.kwargs["slug"])}
+        return super().get_queryset().filter(tags=self.extra_context["tag"])
+
+
+class AuthorPage(PostList):
+    def get_queryset(self):
+        self.extra_context = {"author": get_object_or_404(Author, slug=self.kwargs["slug"])}
+        return super().get_queryset().filter(author=self.extra_context["author"])
+
+
+class Archive(CacheMixin, WithNames):
+    """What the archives by year, month and day have in common."""
+
+    queryset = Post.objects.for_list()
+    date_field = "published_at"
+    month_format = "%m"
+    allow_future = True
+    template_name = "blog/post_archive.html"
+
+    def get_cache_timeout(self):
+        """The past is quiet."""
+        return 24 * HOUR
+
+
+class YearArchive(Archive, YearArchiveView):
+    make_object_list = True
+
+
+class MonthArchive(Archive, MonthArchiveView):
+    pass
+
+
+class DayArchive(Archive, DayArchiveView):
+    pass
+
+
+# One post: CacheMixin tags it "blog.post:12", after the object of the view.
+
+
+class PostDetail(CacheMixin, WithNames, DetailView):
+    queryset = Post.objects.for_list()
+    cache_timeout = HOUR
+
+    def get_context_data(self, **kwargs):
+        older, newer = self.object.neighbours()
+        # The page shows the titles of its neighbours: tagged first, read after.
+        viewcache.tag(self.request, *(f"blog.post:{key}" for key in (older, newer) if key))
+        posts = Post.objects.in_bulk(filter(None, (older, newer)))
+        return super().get_context_data(
+            older=posts.get(older), newer=posts.get(newer), form=CommentForm(), **kwargs
+        )
+
+
+# Pages under the decorator, sync and async.
+
+
+@cache_page(60)
+@viewcache.tagged("blog.post", "blog.author", "blog.tag")
+def search(request):
+    query = request.GET.get("q", "").strip()
+    posts = Post.objects.for_list().filter(Q(title__icontains=query) | Q(body__icontains=query))
+    context = {"query": query, "post_list": posts[:20] if query else []}
+    return render(request, "blog/search.html", context)
+
+
+@cache_page(HOUR)
+@viewcache.tagged("blog.post")
+async def about(request):
+    context = {"posts": await Post.objects.published().acount()}
+    return render(request, "blog/about.html", context)
+
+
+@cache_page(24 * HOUR)
+def feeds(request):
+    return render(request, "blog/feeds.html")
+
+
+def language(request):
+    """The form of set_language; the middleware caches this page, no decorator does."""
+    return render(request, "blog/language.html")
+
+
+# Changes. A save expires what it made old: see caching.py.
+
+
+@require_POST
+def comment(request, slug):
+    post = get_object_or_404(Post.objects.published(), slug=slug)
+    form = CommentForm(request.POST)
+    if form.is_valid():
+        form.instance.post = post
+        return redirect(form.save())
+    return render(request, "blog/post_detail.html", {"post": post, "form": form}, status=422)
+
+
+class PostEdit(PermissionRequiredMixin, UpdateView):
+    permission_required = "blog.change_post"
+    model = Post
+    form_class = PostForm
+
+
+# Private pages: they belong to one visitor, and no shared cache keeps them.
+
+
+@require_POST
+def keep(request, slug):
+    """Put a post on the reading list of this session."""
+    post = get_object_or_404(Post.objects.published(), slug=slug)
+    request.session["reading_list"] = [*request.session.get("reading_list", []), post.pk]
+    return redirect("blog:reading_list")
+
+
+@cache_control(private=True)
+def reading_list(request):
+    keys = request.session.get("reading_list", [])
+    return render(
+        request,
+        "blog/reading_list.html",
+        {"post_list": Post.objects.for_list().filter(pk__in=keys)},
+    )
+
+
+@cache_control(private=True)
+@login_required
+def account(request):
+    editable = Post.objects.all() if request.user.has_perm("blog.change_post") else []
+    return render(request, "blog/account.html", {"editable": editable})
