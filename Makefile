@@ -1,0 +1,118 @@
+# The one owner of every command: a developer, CI and the README run these and nothing else.
+# Needs a Python (3.10 or newer), a Rust toolchain and a C compiler; fetches the rest.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+# The newest Python that works here, as pip and the matrix see it; `make PYTHON=… build` overrides.
+PYTHON ?= $(shell sh tests/pythons.sh | tail -1 | cut -d' ' -f2)
+# The Djangos that are tested, oldest first: each supported series in its newest release.
+DJANGOS ?= 5.2.19 6.0.10 6.1.3
+# Releases whose keys have other recipes; only their keys are compared.
+OLDER_DJANGOS ?= 5.2.18 6.0.9 6.1 6.1.2
+# Extra words for pytest: `make pytest ARGS='-k expiry -x'`.
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+DONE := .build/done
+MATRIX = $(BIN)/python tests/parity/matrix.py
+
+# What the extension is made of, and what the wheel adds to it.
+RUST := Cargo.toml Cargo.lock $(shell find src -name '*.rs' 2>/dev/null)
+PACKAGE := README.md $(shell find python -type f -not -name '*.so' -not -path '*/__pycache__/*' 2>/dev/null)
+
+# cargo test links libpython: the venv's own.
+export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# -- For people --------------------------------------------------------------------------------
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+.PHONY: demo
+demo: build ## Save a post on the example blog and see every cached page of it fresh
+	@$(BIN)/python examples/blog/demo.py
+
+.PHONY: test
+test: servers check cargo-test pytest matrix ## Everything that CI runs: lints, Rust, Python, every Django
+	@echo "make test: all passed"
+
+.PHONY: check
+check: build ## Lints and types only, nothing is run
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy python/viewcache
+	$(BIN)/python -m mypy.stubtest viewcache._core $(if $(wildcard tests/stubtest.txt),--allowlist tests/stubtest.txt)
+	$(BIN)/lint-imports
+
+.PHONY: build
+build: $(DONE)/develop ## The virtual environment .venv with the package in it, editable
+
+.PHONY: cargo-test
+cargo-test: $(DONE)/venv ## The Rust tests
+	LD_LIBRARY_PATH="$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))'):$${LD_LIBRARY_PATH:-}" cargo test
+
+.PHONY: pytest
+pytest: build servers ## The Python tests in .venv: make pytest ARGS='-k expiry'
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: matrix
+matrix: parity ## The other Djangos (oldest and newest Python of each): parity, then the Python tests
+	$(MATRIX) pytest --djangos $(DJANGOS)
+
+.PHONY: parity
+parity: $(DONE)/wheel ## Django's own cache tests, and its keys, in each Django
+	$(MATRIX) parity --djangos $(DJANGOS) --older $(OLDER_DJANGOS)
+
+.PHONY: servers
+servers: ## Install redis-server and memcached where they are missing
+	@sh tests/servers.sh
+
+.PHONY: fmt
+fmt: $(DONE)/venv ## Format Rust and Python
+	cargo fmt
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+.PHONY: bench
+bench: build ## The benchmarks
+	@if ls benches/*.rs >/dev/null 2>&1; then cargo bench; fi
+	@for bench in benches/*.py; do [ ! -e "$$bench" ] || $(BIN)/python "$$bench"; done
+
+.PHONY: docs
+docs: build ## The Rust documentation, without warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf $(VENV) .build dist target python/viewcache/*.so
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# -- Files: a second run does only what a change asks for -------------------------------------------
+
+$(DONE)/venv: pyproject.toml tests/pythons.sh
+	@[ -n "$(PYTHON)" ] || { echo "no Python from 3.10 on that has venv and ensurepip was found" >&2; exit 1; }
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	# --group is pip 25.1's.
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --group test --group lint 'maturin>=1.16,<2' \
+	    "django==$$($(BIN)/python tests/parity/matrix.py newest --djangos $(DJANGOS))"
+	@mkdir -p $(@D) && touch $@
+
+$(DONE)/develop: $(DONE)/venv $(RUST)
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --quiet
+	@touch $@
+
+$(DONE)/wheel: $(DONE)/develop $(PACKAGE)
+	rm -f dist/*.whl
+	$(BIN)/maturin build --release --quiet --out dist --interpreter $(BIN)/python
+	@touch $@
