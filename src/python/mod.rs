@@ -1,0 +1,35 @@
+//! The boundary to Python: plain `str`, `bytes`, `int` and tuples in and out, one call per phase.
+//! `python/viewcache/_core.pyi` documents it, and a test holds that against the real signatures.
+//!
+//! No state here needs the GIL: classes are frozen, and what changes sits behind a `Mutex`.
+
+mod keys;
+mod lookup;
+
+use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::prelude::*;
+
+use crate::error::Error;
+
+/// The one place where our errors become Python's.
+impl From<Error> for PyErr {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::NoRandomness(_) => PyOSError::new_err(error.to_string()),
+            _ => PyValueError::new_err(error.to_string()),
+        }
+    }
+}
+
+#[pymodule(gil_used = false)]
+mod _core {
+    #[pymodule_export]
+    use super::keys::{
+        canonical_cookies, detect_recipe, expire_view_cache, get_cache_key, learn_cache_key, query_pairs,
+    };
+    #[pymodule_export]
+    use super::lookup::{
+        Hit, LookUp, Names, Site, cut_markers, cut_tokens, read_cache_control, read_vary, scope_of_tag,
+        scopes_of_path, scopes_of_tree,
+    };
+}

@@ -1,0 +1,188 @@
+//! The record: a page as bytes. Not a pickle: nothing in it is executed, every length is checked
+//! before it is used, and whatever is not a record of this version is a miss.
+//!
+//! ```text
+//! magic+version  crc32 | flags status stored_at expires_at fingerprint[32]
+//!                      | reason | generations of the path's scopes | tags with generations
+//!                      | headers | slots | body
+//! ```
+
+use crate::wire::{Reader, Writer};
+
+const MAGIC: [u8; 4] = *b"VCP1";
+
+/// The response said `public`: it may answer a request that carries `Authorization`.
+pub const PUBLIC: u8 = 1;
+
+/// A place in the body that is filled in for each request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot<'a> {
+    /// Offset in the stored body, which has nothing at that place.
+    pub at: u32,
+    /// What fills it: the CSRF token is `""`, everything else has a name.
+    pub name: &'a str,
+}
+
+/// A page, borrowing from the response or from the record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<'a> {
+    pub flags: u8,
+    pub status: u16,
+    /// Milliseconds since the epoch.
+    pub stored_at: u64,
+    pub expires_at: u64,
+    /// The digest of the canonical request, see `request.rs`.
+    pub fingerprint: [u8; 32],
+    /// The reason phrase, where it is not the status code's own.
+    pub reason: Option<&'a str>,
+    /// Of the scopes of the path, in the order of `scope::chain`.
+    pub generations: Vec<u64>,
+    /// The other scopes, with theirs.
+    pub tags: Vec<(&'a str, u64)>,
+    pub headers: Vec<(&'a str, &'a str)>,
+    /// In the order of their places.
+    pub slots: Vec<Slot<'a>>,
+    pub body: &'a [u8],
+}
+
+impl<'a> Page<'a> {
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let texts: usize = self.headers.iter().map(|(n, v)| n.len() + v.len() + 8).sum();
+        let tags: usize = self.tags.iter().map(|(t, _)| t.len() + 12).sum();
+        let mut out = Writer::new(MAGIC, 128 + texts + tags + 8 * self.generations.len() + self.body.len());
+        out.u8(self.flags);
+        out.u32(u32::from(self.status));
+        out.u64(self.stored_at);
+        out.u64(self.expires_at);
+        out.raw(&self.fingerprint);
+        out.u8(u8::from(self.reason.is_some()));
+        out.bytes(self.reason.unwrap_or_default().as_bytes());
+        out.length(self.generations.len());
+        self.generations.iter().for_each(|generation| out.u64(*generation));
+        out.length(self.tags.len());
+        for (tag, generation) in &self.tags {
+            out.bytes(tag.as_bytes());
+            out.u64(*generation);
+        }
+        out.length(self.headers.len());
+        for (name, value) in &self.headers {
+            out.bytes(name.as_bytes());
+            out.bytes(value.as_bytes());
+        }
+        out.length(self.slots.len());
+        for slot in &self.slots {
+            out.u32(slot.at);
+            out.bytes(slot.name.as_bytes());
+        }
+        out.raw(self.body);
+        out.finish()
+    }
+
+    /// `None` for anything that [`Page::encode`] did not write.
+    #[must_use]
+    pub fn decode(bytes: &'a [u8]) -> Option<Self> {
+        Self::read(Reader::open(MAGIC, bytes)?)
+    }
+
+    /// As [`Page::decode`], for a record whose checksum has just been checked.
+    #[must_use]
+    pub fn decode_again(bytes: &'a [u8]) -> Option<Self> {
+        Self::read(Reader::open_again(bytes)?)
+    }
+
+    fn read(mut input: Reader<'a>) -> Option<Self> {
+        let flags = input.u8()?;
+        let status = u16::try_from(input.u32()?).ok()?;
+        let stored_at = input.u64()?;
+        let expires_at = input.u64()?;
+        let fingerprint = input.raw(32)?.try_into().ok()?;
+        let has_reason = input.u8()? == 1;
+        let reason = input.text()?;
+        let count = input.count(8)?;
+        let generations = (0..count).map(|_| input.u64()).collect::<Option<_>>()?;
+        let count = input.count(12)?;
+        let tags = (0..count).map(|_| Some((input.text()?, input.u64()?))).collect::<Option<_>>()?;
+        let count = input.count(8)?;
+        let headers = (0..count).map(|_| Some((input.text()?, input.text()?))).collect::<Option<_>>()?;
+        let count = input.count(8)?;
+        let slots: Vec<Slot<'a>> =
+            (0..count).map(|_| Some(Slot { at: input.u32()?, name: input.text()? })).collect::<Option<_>>()?;
+        let body = input.rest();
+        let mut last = 0;
+        for slot in &slots {
+            if slot.at < last || usize::try_from(slot.at).ok()? > body.len() {
+                return None;
+            }
+            last = slot.at;
+        }
+        let reason = has_reason.then_some(reason);
+        Some(Self { flags, status, stored_at, expires_at, fingerprint, reason, generations, tags, headers, slots, body })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(body: &[u8]) -> Page<'_> {
+        Page {
+            flags: PUBLIC,
+            status: 200,
+            stored_at: 1,
+            expires_at: 2,
+            fingerprint: [3; 32],
+            reason: Some("Fine"),
+            generations: vec![4, u64::MAX],
+            tags: vec![("tag:a", 5)],
+            headers: vec![("Content-Type", "text/html"), ("X", "")],
+            slots: vec![Slot { at: 0, name: "" }, Slot { at: 2, name: "cart" }],
+            body,
+        }
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        let bytes = page(b"body").encode();
+        assert_eq!(Page::decode(&bytes), Some(page(b"body")));
+        let plain = Page { reason: None, slots: vec![], tags: vec![], ..page(b"") };
+        assert_eq!(Page::decode(&plain.encode()), Some(plain));
+    }
+
+    #[test]
+    fn every_damage_is_seen() {
+        let bytes = page(b"body").encode();
+        for cut in 0..bytes.len() {
+            assert_eq!(Page::decode(&bytes[..cut]), None, "cut at {cut}");
+        }
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut broken = bytes.clone();
+                broken[at] ^= 1 << bit;
+                assert_eq!(Page::decode(&broken), None, "bit {bit} of byte {at}");
+            }
+        }
+        assert_eq!(Page::decode(&[&bytes[..], b"x"].concat()), None);
+    }
+
+    #[test]
+    fn lengths_that_lie_are_seen_even_when_the_checksum_is_right() {
+        let bytes = page(b"body").encode();
+        for at in 8..bytes.len() {
+            let mut forged = bytes.clone();
+            forged[at] = 0xff;
+            let checksum = crc32fast::hash(&forged[8..]).to_le_bytes();
+            forged[4..8].copy_from_slice(&checksum);
+            // Some forgeries are other pages; none may panic or allocate what is not there.
+            let _ = Page::decode(&forged);
+        }
+        let misplaced = Page { slots: vec![Slot { at: 5, name: "" }], ..page(b"body") };
+        assert_eq!(Page::decode(&misplaced.encode()), None);
+    }
+
+    #[test]
+    fn a_record_is_little_more_than_its_body() {
+        let bytes = Page { headers: vec![], ..page(&[0; 1000]) }.encode();
+        assert!(bytes.len() <= 1000 + 512, "{}", bytes.len());
+    }
+}
