@@ -16,9 +16,29 @@ class Deviation:
     tests: tuple[str, ...]
     modes: tuple[str, ...]
     reason: str
+    # The same tests pass when a look-up comes first, as it does on a site: mode "leased".
+    leased: bool = False
 
 
-DEVIATIONS: tuple[Deviation, ...] = ()
+PAGES = ("pages", "both")
+
+DEVIATIONS: tuple[Deviation, ...] = (
+    Deviation(
+        tests=(
+            "cache.tests.CacheHEADTest.test_head_caches_correctly",
+            "cache.tests.CacheHEADTest.test_head_with_cached_get",
+            "cache.tests.CacheI18nTest.test_middleware",
+            "cache.tests.PrefixedCacheI18nTest.test_middleware",
+        ),
+        modes=PAGES,
+        reason="The store half is called with no fetch half before it: without a look-up there is "
+        "no lease, and what has no lease is not stored.",
+        leased=True,
+    ),
+)
+
+# What mode "leased" runs.
+LEASED = tuple(test for deviation in DEVIATIONS if deviation.leased for test in deviation.tests)
 
 
 def expected(mode: str) -> dict[str, str]:

@@ -8,6 +8,8 @@ PARITY_MODE says what is replaced while the tests are imported:
 * keys: learn_cache_key and get_cache_key, in the tests and in Django's own middleware.
 * pages: the middleware and cache_page, in the tests.
 * both: both.
+* leased: the middleware, with a look-up before each store, as on a site. Only the tests that call
+  the store half alone are run.
 
 Only the names that the tests and Django's middleware hold are replaced. django.utils.cache itself
 stays what it is, since viewcache asks it for the recipe of the keys.
@@ -21,6 +23,7 @@ import contextlib
 import importlib
 import json
 import os
+import sys
 import unittest
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,8 +35,6 @@ from test_sqlite import *  # noqa: F403
 
 TEST_RUNNER = "shim.Runner"
 
-MODES = ("stock", "keys", "pages", "both")
-
 # (module, name, what takes its place)
 KEYS = [
     (module, name, f"viewcache.{name}")
@@ -44,7 +45,21 @@ PAGES = [
     ("django.middleware.cache", name, f"viewcache.middleware.{name}")
     for name in ("CacheMiddleware", "FetchFromCacheMiddleware", "UpdateCacheMiddleware")
 ] + [("django.views.decorators.cache", "cache_page", "viewcache.decorators.cache_page")]
-REPLACED = {"stock": [], "keys": KEYS, "pages": PAGES, "both": KEYS + PAGES}
+LEASED = [("django.middleware.cache", "UpdateCacheMiddleware", "shim.looked_up_first")]
+REPLACED = {
+    "stock": [],
+    "keys": KEYS,
+    "pages": PAGES,
+    "both": KEYS + PAGES,
+    "leased": PAGES[:2] + LEASED,
+}
+
+
+def looked_up_first(get_response: Any) -> Any:
+    """viewcache's UpdateCacheMiddleware around its FetchFromCacheMiddleware, as in MIDDLEWARE."""
+    from viewcache.middleware import FetchFromCacheMiddleware, UpdateCacheMiddleware
+
+    return UpdateCacheMiddleware(FetchFromCacheMiddleware(get_response))
 
 
 def _named(dotted: str) -> Any:
@@ -106,8 +121,13 @@ class Runner(DiscoverRunner):
     """Django's runner, that imports the tests with viewcache in Django's place."""
 
     def build_suite(self, *args: Any, **kwargs: Any) -> Any:
-        with in_djangos_place(os.environ["PARITY_MODE"]):
-            return super().build_suite(*args, **kwargs)
+        mode = os.environ["PARITY_MODE"]
+        with in_djangos_place(mode):
+            suite = super().build_suite(*args, **kwargs)
+        tests = sys.modules["cache.tests"]
+        for _, name, place in REPLACED[mode]:
+            assert getattr(tests, name) is _named(place), f"the tests use another {name}"
+        return suite
 
     def get_resultclass(self) -> type[_Result]:
         return _Result
