@@ -100,8 +100,7 @@ clean: ## Remove what was built
 
 $(DONE)/venv: pyproject.toml tests/pythons.sh
 	@[ -n "$(PYTHON)" ] || { echo "no Python from 3.10 on that has venv and ensurepip was found" >&2; exit 1; }
-	rm -rf $(VENV)
-	$(PYTHON) -m venv $(VENV)
+	[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 # --group is pip 25.1's.
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --group test --group lint 'maturin>=1.16,<2' \

@@ -44,20 +44,30 @@ pub fn canonical(header: &str) -> Cow<'_, str> {
     let mut cookies: Vec<Cookie<'_>> = parse(header).collect();
     cookies.sort_by(|a, b| a.name.cmp(b.name));
     let text = join(&cookies);
-    if text == header { Cow::Borrowed(header) } else { Cow::Owned(text) }
+    if text == header {
+        Cow::Borrowed(header)
+    } else {
+        Cow::Owned(text)
+    }
 }
 
 /// As [`canonical`], without the cookies that the settings leave out of every key.
 #[must_use]
 pub fn canonical_without(header: &str, ignored: &Globs) -> String {
-    let mut cookies: Vec<Cookie<'_>> =
-        parse(header).filter(|cookie| !ignored.matches(cookie.name)).collect();
+    let mut cookies: Vec<Cookie<'_>> = parse(header)
+        .filter(|cookie| !ignored.matches(cookie.name))
+        .collect();
     cookies.sort_by(|a, b| a.name.cmp(b.name));
     join(&cookies)
 }
 
 fn join(cookies: &[Cookie<'_>]) -> String {
-    let mut text = String::with_capacity(cookies.iter().map(|c| c.name.len() + c.value.len() + 3).sum());
+    let mut text = String::with_capacity(
+        cookies
+            .iter()
+            .map(|c| c.name.len() + c.value.len() + 3)
+            .sum(),
+    );
     for cookie in cookies {
         if !text.is_empty() {
             text.push_str("; ");
@@ -91,7 +101,14 @@ mod tests {
 
     #[test]
     fn a_canonical_header_is_unchanged() {
-        for header in ["", "a=1", "a=1; b=2", "foo", "=a=b; b=", "a=1; a=0; b=\"x y\""] {
+        for header in [
+            "",
+            "a=1",
+            "a=1; b=2",
+            "foo",
+            "=a=b; b=",
+            "a=1; a=0; b=\"x y\"",
+        ] {
             assert!(matches!(canonical(header), Cow::Borrowed(_)), "{header:?}");
         }
     }
@@ -116,7 +133,13 @@ mod tests {
     #[test]
     fn ignored_cookies_leave_no_trace() {
         let ignored = Globs::new(vec!["_ga*".into(), "djdt".into()]);
-        assert_eq!(canonical_without("djdt=hide; b=2; _ga_1=x; a=1", &ignored), "a=1; b=2");
-        assert_eq!(canonical_without("_ga=1", &ignored), canonical_without("", &ignored));
+        assert_eq!(
+            canonical_without("djdt=hide; b=2; _ga_1=x; a=1", &ignored),
+            "a=1; b=2"
+        );
+        assert_eq!(
+            canonical_without("_ga=1", &ignored),
+            canonical_without("", &ignored)
+        );
     }
 }

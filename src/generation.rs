@@ -47,9 +47,18 @@ mod tests {
     fn only_equal_and_present_is_fresh() {
         let page = [("tree:/", 1), ("path:/a", 2)];
         let judge = |current: fn(&str) -> Option<u64>| verdict(page.into_iter(), current);
-        assert_eq!(judge(|s| Some(if s == "tree:/" { 1 } else { 2 })), Verdict::Fresh);
-        assert_eq!(judge(|s| Some(if s == "tree:/" { 1 } else { 3 })), Verdict::Expired("path:/a"));
-        assert_eq!(judge(|s| (s != "tree:/").then_some(2)), Verdict::Absent("tree:/"));
+        assert_eq!(
+            judge(|s| Some(if s == "tree:/" { 1 } else { 2 })),
+            Verdict::Fresh
+        );
+        assert_eq!(
+            judge(|s| Some(if s == "tree:/" { 1 } else { 3 })),
+            Verdict::Expired("path:/a")
+        );
+        assert_eq!(
+            judge(|s| (s != "tree:/").then_some(2)),
+            Verdict::Absent("tree:/")
+        );
     }
 
     #[test]

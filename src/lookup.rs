@@ -128,7 +128,12 @@ pub struct LookUp {
 
 impl LookUp {
     /// `None` when the path is beyond the limits of what is cached.
-    pub fn begin(site: Arc<Site>, memory: Arc<Memory>, request: Request, headers: &dyn Headers) -> Option<Self> {
+    pub fn begin(
+        site: Arc<Site>,
+        memory: Arc<Memory>,
+        request: Request,
+        headers: &dyn Headers,
+    ) -> Option<Self> {
         let chain = scope::chain(&request.path)?;
         let mut this = Self {
             recipe_key: request.recipe_key(),
@@ -141,7 +146,9 @@ impl LookUp {
             memory,
             request,
         };
-        chain.into_iter().for_each(|text| this.add_scope(text, true));
+        for text in chain {
+            this.add_scope(text, true);
+        }
         this.use_recipe(headers);
         Some(this)
     }
@@ -153,7 +160,9 @@ impl LookUp {
         let pages = self.pages.iter().map(|(key, _)| key.as_str());
         match self.stage {
             Stage::First => (
-                std::iter::once(self.recipe_key.as_str()).chain(pages).collect(),
+                std::iter::once(self.recipe_key.as_str())
+                    .chain(pages)
+                    .collect(),
                 self.scopes.iter().map(|scope| scope.key.as_str()).collect(),
             ),
             Stage::Second | Stage::Third => (pages.collect(), self.unread()),
@@ -202,7 +211,10 @@ impl LookUp {
 
     /// The scopes that bind the page, and whether each had a generation.
     pub fn used_scopes(&self) -> impl Iterator<Item = (&str, bool)> {
-        self.scopes.iter().filter(|s| s.used).map(|s| (s.text.as_str(), s.generation.is_some()))
+        self.scopes
+            .iter()
+            .filter(|s| s.used)
+            .map(|s| (s.text.as_str(), s.generation.is_some()))
     }
 
     /// The lease: scopes that the page reads from here on. Their generations are read (see
@@ -219,7 +231,11 @@ impl LookUp {
     /// The lease: keys of generations that the page needs and that were not there when asked.
     #[must_use]
     pub fn unclaimed(&self) -> Vec<&str> {
-        self.scopes.iter().filter(|s| s.used && s.generation.is_none()).map(|s| s.key.as_str()).collect()
+        self.scopes
+            .iter()
+            .filter(|s| s.used && s.generation.is_none())
+            .map(|s| s.key.as_str())
+            .collect()
     }
 
     /// The lease: what was found under keys that [`LookUp::unclaimed`] named.
@@ -232,15 +248,22 @@ impl LookUp {
     ///
     /// # Errors
     /// When a generation is missing or the page has too many tags.
-    pub fn store(&mut self, response: Response<'_>, headers: &dyn Headers, now: u64) -> Result<Vec<Entry>, &'static str> {
+    pub fn store(
+        &mut self,
+        response: Response<'_>,
+        headers: &dyn Headers,
+        now: u64,
+    ) -> Result<Vec<Entry>, &'static str> {
         let used: Vec<&Scope> = self.scopes.iter().filter(|scope| scope.used).collect();
         let (path, tags) = used.split_at(self.path_scopes.min(used.len()));
         if tags.len() > TAGS_LIMIT {
             return Err("too-many-tags");
         }
         let generations: Option<Vec<u64>> = path.iter().map(|scope| scope.generation).collect();
-        let tagged: Option<Vec<(&str, u64)>> =
-            tags.iter().map(|scope| Some((scope.text.as_str(), scope.generation?))).collect();
+        let tagged: Option<Vec<(&str, u64)>> = tags
+            .iter()
+            .map(|scope| Some((scope.text.as_str(), scope.generation?)))
+            .collect();
         let (Some(generations), Some(tagged)) = (generations, tagged) else {
             return Err("no-generation");
         };
@@ -248,8 +271,12 @@ impl LookUp {
         let known = self.recipe.as_deref().cloned().unwrap_or_default();
         let mut recipe = known.widened(&response.vary, &response.cookies, &names);
         let timeout = response.timeout.saturating_mul(1000);
-        let digest =
-            self.request.digest(self.request.method, &recipe, headers, &self.site.ignored_cookies);
+        let digest = self.request.digest(
+            self.request.method,
+            &recipe,
+            headers,
+            &self.site.ignored_cookies,
+        );
         let page = Page {
             flags: if response.public { record::PUBLIC } else { 0 },
             status: response.status,
@@ -278,7 +305,12 @@ impl LookUp {
 
     fn add_scope(&mut self, text: String, used: bool) {
         let key = scope::key(&self.site.id, &text);
-        self.scopes.push(Scope { text, key, generation: None, used });
+        self.scopes.push(Scope {
+            text,
+            key,
+            generation: None,
+            used,
+        });
     }
 
     /// Derives the page's keys and the scopes to ask for from the recipe that is known.
@@ -292,7 +324,9 @@ impl LookUp {
             Method::Head => &[Method::Get, Method::Head],
         };
         for method in methods {
-            let digest = self.request.digest(*method, &recipe, headers, &self.site.ignored_cookies);
+            let digest = self
+                .request
+                .digest(*method, &recipe, headers, &self.site.ignored_cookies);
             self.pages.push((page_key(&digest), digest));
         }
         for tag in &recipe.tags {
@@ -303,7 +337,11 @@ impl LookUp {
     }
 
     fn unread(&self) -> Vec<&str> {
-        self.scopes.iter().filter(|s| s.generation.is_none()).map(|s| s.key.as_str()).collect()
+        self.scopes
+            .iter()
+            .filter(|s| s.generation.is_none())
+            .map(|s| s.key.as_str())
+            .collect()
     }
 
     /// A generation that was read once stands: reading it again later could only be younger than
@@ -325,7 +363,10 @@ impl LookUp {
             self.stage = Stage::Missed(Miss::UnknownUrl);
             return false;
         };
-        let guessed = self.recipe.as_ref().is_some_and(|guess| guess.says_the_same(&recipe));
+        let guessed = self
+            .recipe
+            .as_ref()
+            .is_some_and(|guess| guess.says_the_same(&recipe));
         let recipe = Arc::new(recipe);
         if !guessed {
             self.memory.put(self.request.url, Arc::clone(&recipe));
@@ -348,12 +389,20 @@ impl LookUp {
                 best = Miss::Damaged;
                 continue;
             };
-            if page.tags.iter().any(|(tag, _)| !self.scopes.iter().any(|s| s.text == *tag)) {
+            if page
+                .tags
+                .iter()
+                .any(|(tag, _)| !self.scopes.iter().any(|s| s.text == *tag))
+            {
                 if self.stage == Stage::Third {
                     best = Miss::Damaged;
                     continue;
                 }
-                let tags: Vec<String> = page.tags.iter().map(|(tag, _)| (*tag).to_string()).collect();
+                let tags: Vec<String> = page
+                    .tags
+                    .iter()
+                    .map(|(tag, _)| (*tag).to_string())
+                    .collect();
                 for tag in tags {
                     if !self.scopes.iter().any(|scope| scope.text == tag) {
                         self.add_scope(tag, false);
@@ -384,7 +433,10 @@ impl LookUp {
         if self.request.authorized && page.flags & record::PUBLIC == 0 {
             return Err(Miss::NotPublic);
         }
-        let of_path = path.iter().map(|s| s.text.as_str()).zip(page.generations.iter().copied());
+        let of_path = path
+            .iter()
+            .map(|s| s.text.as_str())
+            .zip(page.generations.iter().copied());
         let stored = of_path.chain(page.tags.iter().copied());
         let current = |text: &str| self.scopes.iter().find(|s| s.text == text)?.generation;
         match verdict(stored, current) {
@@ -436,7 +488,12 @@ mod tests {
     impl World {
         fn new() -> Self {
             Self {
-                site: Arc::new(Site::new("", String::new(), Globs::default(), query::Rules::default())),
+                site: Arc::new(Site::new(
+                    "",
+                    String::new(),
+                    Globs::default(),
+                    query::Rules::default(),
+                )),
                 memory: Arc::new(Memory::new(100, 100_000)),
                 cache: Cache::default(),
                 next: 0,
@@ -479,7 +536,13 @@ mod tests {
             lookup.claim(&self.cache);
         }
 
-        fn store(&mut self, lookup: &mut LookUp, cookie: &'static str, cookies: Cookies, now: u64) -> usize {
+        fn store(
+            &mut self,
+            lookup: &mut LookUp,
+            cookie: &'static str,
+            cookies: Cookies,
+            now: u64,
+        ) -> usize {
             let response = Response {
                 status: 200,
                 reason: None,
@@ -501,7 +564,9 @@ mod tests {
 
         fn expire(&mut self, scope: &str) {
             let token = self.token();
-            self.cache.generations.insert(scope::key(&self.site.id, scope), token);
+            self.cache
+                .generations
+                .insert(scope::key(&self.site.id, scope), token);
         }
     }
 
@@ -537,9 +602,15 @@ mod tests {
             world.expire("tree:/a/b/");
             assert!(world.look_up("", 0).0.hit().is_some());
             world.expire(scope);
-            assert_eq!(world.look_up("", 0).0.miss(), Some(&Miss::Expired(scope.into())));
+            assert_eq!(
+                world.look_up("", 0).0.miss(),
+                Some(&Miss::Expired(scope.into()))
+            );
             world.cache.generations.clear();
-            assert!(matches!(world.look_up("", 0).0.miss(), Some(Miss::GenerationGone(_))));
+            assert!(matches!(
+                world.look_up("", 0).0.miss(),
+                Some(Miss::GenerationGone(_))
+            ));
         }
     }
 
@@ -550,7 +621,10 @@ mod tests {
         world.claim(&mut lease);
         world.expire("path:/a/b");
         world.store(&mut lease, "", Cookies::None, 0);
-        assert_eq!(world.look_up("", 0).0.miss(), Some(&Miss::Expired("path:/a/b".into())));
+        assert_eq!(
+            world.look_up("", 0).0.miss(),
+            Some(&Miss::Expired("path:/a/b".into()))
+        );
     }
 
     #[test]
@@ -569,7 +643,10 @@ mod tests {
             cookies: Cookies::None,
             timeout: 1,
         };
-        assert_eq!(lease.store(response, &CookieOnly(""), 0), Err("no-generation"));
+        assert_eq!(
+            lease.store(response, &CookieOnly(""), 0),
+            Err("no-generation")
+        );
         world.claim(&mut lease);
         assert_eq!(world.store(&mut lease, "", Cookies::None, 0), 2);
     }
@@ -580,7 +657,10 @@ mod tests {
         let (mut lease, _) = world.look_up("theme=dark", 0);
         world.claim(&mut lease);
         world.store(&mut lease, "theme=dark", theme(), 0);
-        assert_eq!(world.look_up("theme=light", 0).0.miss(), Some(&Miss::UnknownVariant));
+        assert_eq!(
+            world.look_up("theme=light", 0).0.miss(),
+            Some(&Miss::UnknownVariant)
+        );
         assert!(world.look_up("b=1; theme=dark", 0).0.hit().is_some());
         let (mut lease, _) = world.look_up("theme=light", 0);
         assert_eq!(world.store(&mut lease, "theme=light", Cookies::None, 0), 1);
@@ -615,13 +695,19 @@ mod tests {
         world.claim(&mut lease);
         world.store(&mut lease, "", Cookies::None, 0);
         let key = lease.request().recipe_key();
-        let recipe = Recipe { tags: BTreeSet::new(), ..Recipe::decode(&world.cache.bytes[&key]).unwrap() };
+        let recipe = Recipe {
+            tags: BTreeSet::new(),
+            ..Recipe::decode(&world.cache.bytes[&key]).unwrap()
+        };
         world.cache.bytes.insert(key, recipe.encode());
         world.memory = Arc::new(Memory::new(100, 100_000));
         let (found, trips) = world.look_up("", 0);
         assert_eq!((found.hit().is_some(), trips), (true, 3));
         world.expire("tag:t");
-        assert_eq!(world.look_up("", 0).0.miss(), Some(&Miss::Expired("tag:t".into())));
+        assert_eq!(
+            world.look_up("", 0).0.miss(),
+            Some(&Miss::Expired("tag:t".into()))
+        );
     }
 
     #[test]
@@ -636,8 +722,14 @@ mod tests {
         let light = world.look_up("theme=light", 0).0.hit().unwrap().to_string();
         let swapped = world.cache.bytes[&dark].clone();
         world.cache.bytes.insert(light.clone(), swapped);
-        assert_eq!(world.look_up("theme=light", 0).0.miss(), Some(&Miss::Damaged));
+        assert_eq!(
+            world.look_up("theme=light", 0).0.miss(),
+            Some(&Miss::Damaged)
+        );
         world.cache.bytes.insert(light, b"junk".to_vec());
-        assert_eq!(world.look_up("theme=light", 0).0.miss(), Some(&Miss::Damaged));
+        assert_eq!(
+            world.look_up("theme=light", 0).0.miss(),
+            Some(&Miss::Damaged)
+        );
     }
 }

@@ -41,10 +41,13 @@ pub fn canonical<'a>(query: &'a str, rules: &Rules, only: Option<&Globs>) -> Vec
 
 /// The pairs as `urllib.parse.parse_qsl(query, keep_blank_values=True)` gives them.
 pub fn parse(query: &str) -> impl Iterator<Item = Pair<'_>> {
-    query.split('&').filter(|part| !part.is_empty()).map(|part| {
-        let (name, value) = part.split_once('=').unwrap_or((part, ""));
-        (decode(name), decode(value))
-    })
+    query
+        .split('&')
+        .filter(|part| !part.is_empty())
+        .map(|part| {
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            (decode(name), decode(value))
+        })
 }
 
 fn decode(text: &str) -> Cow<'_, str> {
@@ -56,7 +59,11 @@ fn decode(text: &str) -> Cow<'_, str> {
     if !spaced.contains('%') {
         return spaced;
     }
-    Cow::Owned(percent_decode(spaced.as_bytes()).decode_utf8_lossy().into_owned())
+    Cow::Owned(
+        percent_decode(spaced.as_bytes())
+            .decode_utf8_lossy()
+            .into_owned(),
+    )
 }
 
 #[cfg(test)]
@@ -65,7 +72,11 @@ mod tests {
 
     fn pairs(query: &str, rules: &Rules, only: Option<&Globs>) -> String {
         let pairs = canonical(query, rules, only);
-        pairs.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join("|")
+        pairs
+            .iter()
+            .map(|(n, v)| format!("{n}={v}"))
+            .collect::<Vec<_>>()
+            .join("|")
     }
 
     #[test]
@@ -73,23 +84,45 @@ mod tests {
         let rules = Rules::default();
         assert_eq!(pairs("a=%61+b", &rules, None), "a=a b");
         assert_eq!(pairs("%61=1&&b", &rules, None), "a=1|b=");
-        assert_eq!(pairs("a=%zz&b=%&c=%u0041", &rules, None), "a=%zz|b=%|c=%u0041");
-        assert_eq!(pairs("a=%f6", &rules, None), pairs("a=%ef%bf%bd", &rules, None));
+        assert_eq!(
+            pairs("a=%zz&b=%&c=%u0041", &rules, None),
+            "a=%zz|b=%|c=%u0041"
+        );
+        assert_eq!(
+            pairs("a=%f6", &rules, None),
+            pairs("a=%ef%bf%bd", &rules, None)
+        );
         assert_eq!(pairs("a=1;b=2", &rules, None), "a=1;b=2");
     }
 
     #[test]
     fn rules_match_the_decoded_name() {
-        let rules = Rules { ignored: Globs::new(vec!["utm_*".into(), "fbclid".into()]), sorted: false };
-        assert_eq!(pairs("utm%5fsource=1&p=2&fbclid=x&utm_a=1;callback=evil", &rules, None), "p=2");
+        let rules = Rules {
+            ignored: Globs::new(vec!["utm_*".into(), "fbclid".into()]),
+            sorted: false,
+        };
+        assert_eq!(
+            pairs(
+                "utm%5fsource=1&p=2&fbclid=x&utm_a=1;callback=evil",
+                &rules,
+                None
+            ),
+            "p=2"
+        );
         assert_eq!(pairs("UTM_SOURCE=1", &rules, None), "UTM_SOURCE=1");
     }
 
     #[test]
     fn sorting_is_stable_and_by_name_only() {
-        let rules = Rules { sorted: true, ..Rules::default() };
+        let rules = Rules {
+            sorted: true,
+            ..Rules::default()
+        };
         assert_eq!(pairs("b=1&a=2&a=1", &rules, None), "a=2|a=1|b=1");
         let only = Globs::new(vec!["page".into()]);
-        assert_eq!(pairs("q=1&page=3", &Rules::default(), Some(&only)), "page=3");
+        assert_eq!(
+            pairs("q=1&page=3", &Rules::default(), Some(&only)),
+            "page=3"
+        );
     }
 }

@@ -37,7 +37,11 @@ impl Cookies {
     /// These names; none at all is [`Cookies::None`].
     #[must_use]
     pub fn named(names: BTreeSet<String>) -> Self {
-        if names.is_empty() { Self::None } else { Self::Named(names) }
+        if names.is_empty() {
+            Self::None
+        } else {
+            Self::Named(names)
+        }
     }
 }
 
@@ -57,7 +61,12 @@ impl Recipe {
     /// Widened by what one more response taught. Names only ever come in; the tags, being hints,
     /// begin again with that response's own when there are too many.
     #[must_use]
-    pub fn widened(&self, headers: &BTreeSet<String>, cookies: &Cookies, tags: &BTreeSet<String>) -> Self {
+    pub fn widened(
+        &self,
+        headers: &BTreeSet<String>,
+        cookies: &Cookies,
+        tags: &BTreeSet<String>,
+    ) -> Self {
         let mut all = &self.tags | tags;
         if all.len() > TAG_HINTS {
             all = tags.iter().take(TAG_HINTS).cloned().collect();
@@ -106,7 +115,12 @@ impl Recipe {
             _ => return None,
         };
         let tags = read_texts(&mut input)?;
-        input.rest().is_empty().then_some(Self { headers, cookies, tags, expires_at })
+        input.rest().is_empty().then_some(Self {
+            headers,
+            cookies,
+            tags,
+            expires_at,
+        })
     }
 
     /// About how many bytes it takes in memory.
@@ -115,7 +129,12 @@ impl Recipe {
             Cookies::Named(names) => names.iter().map(|name| name.len() + 32).sum(),
             _ => 0,
         };
-        let texts: usize = self.headers.iter().chain(&self.tags).map(|text| text.len() + 32).sum();
+        let texts: usize = self
+            .headers
+            .iter()
+            .chain(&self.tags)
+            .map(|text| text.len() + 32)
+            .sum();
         128 + texts + names
     }
 }
@@ -152,7 +171,11 @@ impl Memory {
     /// At most so many recipes and about so many bytes.
     #[must_use]
     pub fn new(entries: usize, bytes: usize) -> Self {
-        Self { entries, bytes, halves: Mutex::default() }
+        Self {
+            entries,
+            bytes,
+            halves: Mutex::default(),
+        }
     }
 
     #[must_use]
@@ -224,7 +247,10 @@ mod tests {
     #[test]
     fn what_is_encoded_is_decoded() {
         for cookies in [Cookies::None, Cookies::All, Cookies::Named(set(&["a", ""]))] {
-            let recipe = Recipe { cookies, ..recipe() };
+            let recipe = Recipe {
+                cookies,
+                ..recipe()
+            };
             assert_eq!(Recipe::decode(&recipe.encode()), Some(recipe));
         }
     }
@@ -248,7 +274,10 @@ mod tests {
         assert_eq!(wide.headers, set(&["accept", "cookie", "origin"]));
         assert_eq!(wide.cookies, Cookies::Named(set(&["theme"])));
         assert_eq!(wide.tags, set(&["tag:a", "tag:b"]));
-        assert_eq!(wide.widened(&set(&[]), &Cookies::All, &set(&[])).cookies, Cookies::All);
+        assert_eq!(
+            wide.widened(&set(&[]), &Cookies::All, &set(&[])).cookies,
+            Cookies::All
+        );
         let many: BTreeSet<String> = (0..TAG_HINTS).map(|n| format!("tag:{n}")).collect();
         assert_eq!(wide.widened(&set(&[]), &Cookies::None, &many).tags, many);
     }
@@ -263,7 +292,10 @@ mod tests {
         };
         for n in 0..10_000 {
             memory.put(url(n), Arc::new(recipe()));
-            assert!(memory.get(&url(0)).is_some(), "the one in use is forgotten at {n}");
+            assert!(
+                memory.get(&url(0)).is_some(),
+                "the one in use is forgotten at {n}"
+            );
             assert!(memory.len() <= 101);
         }
         assert!(memory.get(&url(1)).is_none());

@@ -48,9 +48,16 @@ pub struct Page<'a> {
 impl<'a> Page<'a> {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let texts: usize = self.headers.iter().map(|(n, v)| n.len() + v.len() + 8).sum();
+        let texts: usize = self
+            .headers
+            .iter()
+            .map(|(n, v)| n.len() + v.len() + 8)
+            .sum();
         let tags: usize = self.tags.iter().map(|(t, _)| t.len() + 12).sum();
-        let mut out = Writer::new(MAGIC, 128 + texts + tags + 8 * self.generations.len() + self.body.len());
+        let mut out = Writer::new(
+            MAGIC,
+            128 + texts + tags + 8 * self.generations.len() + self.body.len(),
+        );
         out.u8(self.flags);
         out.u32(u32::from(self.status));
         out.u64(self.stored_at);
@@ -59,7 +66,9 @@ impl<'a> Page<'a> {
         out.u8(u8::from(self.reason.is_some()));
         out.bytes(self.reason.unwrap_or_default().as_bytes());
         out.length(self.generations.len());
-        self.generations.iter().for_each(|generation| out.u64(*generation));
+        self.generations
+            .iter()
+            .for_each(|generation| out.u64(*generation));
         out.length(self.tags.len());
         for (tag, generation) in &self.tags {
             out.bytes(tag.as_bytes());
@@ -102,12 +111,22 @@ impl<'a> Page<'a> {
         let count = input.count(8)?;
         let generations = (0..count).map(|_| input.u64()).collect::<Option<_>>()?;
         let count = input.count(12)?;
-        let tags = (0..count).map(|_| Some((input.text()?, input.u64()?))).collect::<Option<_>>()?;
+        let tags = (0..count)
+            .map(|_| Some((input.text()?, input.u64()?)))
+            .collect::<Option<_>>()?;
         let count = input.count(8)?;
-        let headers = (0..count).map(|_| Some((input.text()?, input.text()?))).collect::<Option<_>>()?;
+        let headers = (0..count)
+            .map(|_| Some((input.text()?, input.text()?)))
+            .collect::<Option<_>>()?;
         let count = input.count(8)?;
-        let slots: Vec<Slot<'a>> =
-            (0..count).map(|_| Some(Slot { at: input.u32()?, name: input.text()? })).collect::<Option<_>>()?;
+        let slots: Vec<Slot<'a>> = (0..count)
+            .map(|_| {
+                Some(Slot {
+                    at: input.u32()?,
+                    name: input.text()?,
+                })
+            })
+            .collect::<Option<_>>()?;
         let body = input.rest();
         let mut last = 0;
         for slot in &slots {
@@ -117,7 +136,19 @@ impl<'a> Page<'a> {
             last = slot.at;
         }
         let reason = has_reason.then_some(reason);
-        Some(Self { flags, status, stored_at, expires_at, fingerprint, reason, generations, tags, headers, slots, body })
+        Some(Self {
+            flags,
+            status,
+            stored_at,
+            expires_at,
+            fingerprint,
+            reason,
+            generations,
+            tags,
+            headers,
+            slots,
+            body,
+        })
     }
 }
 
@@ -136,7 +167,13 @@ mod tests {
             generations: vec![4, u64::MAX],
             tags: vec![("tag:a", 5)],
             headers: vec![("Content-Type", "text/html"), ("X", "")],
-            slots: vec![Slot { at: 0, name: "" }, Slot { at: 2, name: "cart" }],
+            slots: vec![
+                Slot { at: 0, name: "" },
+                Slot {
+                    at: 2,
+                    name: "cart",
+                },
+            ],
             body,
         }
     }
@@ -145,7 +182,12 @@ mod tests {
     fn what_is_encoded_is_decoded() {
         let bytes = page(b"body").encode();
         assert_eq!(Page::decode(&bytes), Some(page(b"body")));
-        let plain = Page { reason: None, slots: vec![], tags: vec![], ..page(b"") };
+        let plain = Page {
+            reason: None,
+            slots: vec![],
+            tags: vec![],
+            ..page(b"")
+        };
         assert_eq!(Page::decode(&plain.encode()), Some(plain));
     }
 
@@ -176,13 +218,20 @@ mod tests {
             // Some forgeries are other pages; none may panic or allocate what is not there.
             let _ = Page::decode(&forged);
         }
-        let misplaced = Page { slots: vec![Slot { at: 5, name: "" }], ..page(b"body") };
+        let misplaced = Page {
+            slots: vec![Slot { at: 5, name: "" }],
+            ..page(b"body")
+        };
         assert_eq!(Page::decode(&misplaced.encode()), None);
     }
 
     #[test]
     fn a_record_is_little_more_than_its_body() {
-        let bytes = Page { headers: vec![], ..page(&[0; 1000]) }.encode();
+        let bytes = Page {
+            headers: vec![],
+            ..page(&[0; 1000])
+        }
+        .encode();
         assert!(bytes.len() <= 1000 + 512, "{}", bytes.len());
     }
 }

@@ -29,10 +29,20 @@ pub struct Site {
 
 impl Site {
     #[must_use]
-    pub fn new(key_prefix: &str, release: String, ignored_cookies: Globs, query: query::Rules) -> Self {
+    pub fn new(
+        key_prefix: &str,
+        release: String,
+        ignored_cookies: Globs,
+        query: query::Rules,
+    ) -> Self {
         let mut fields = Fields::new("site");
         fields.text(key_prefix);
-        Self { id: fields.digest(), release, ignored_cookies, query }
+        Self {
+            id: fields.digest(),
+            release,
+            ignored_cookies,
+            query,
+        }
     }
 }
 
@@ -90,7 +100,9 @@ fn canonical_host(host: &str, scheme: &str) -> String {
         "https" => ":443",
         _ => "",
     };
-    host.strip_suffix(default).unwrap_or(host).to_ascii_lowercase()
+    host.strip_suffix(default)
+        .unwrap_or(host)
+        .to_ascii_lowercase()
 }
 
 /// A request, as far as keys are concerned.
@@ -117,7 +129,13 @@ impl Request {
     /// names of what it varies on enter as well as the values, so pages stored under two recipes
     /// never meet.
     #[must_use]
-    pub fn digest(&self, method: Method, recipe: &Recipe, headers: &dyn Headers, ignored: &Globs) -> [u8; 32] {
+    pub fn digest(
+        &self,
+        method: Method,
+        recipe: &Recipe,
+        headers: &dyn Headers,
+        ignored: &Globs,
+    ) -> [u8; 32] {
         let mut fields = Fields::new("page");
         fields.bytes(&self.url);
         fields.text(match method {
@@ -170,42 +188,99 @@ mod tests {
 
     impl Headers for Fixed {
         fn get(&self, name: &str) -> Option<String> {
-            self.0.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_string())
+            self.0
+                .iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, v)| (*v).to_string())
         }
     }
 
     fn site() -> Site {
-        Site::new("", String::new(), Globs::new(vec!["_ga".into()]), query::Rules::default())
+        Site::new(
+            "",
+            String::new(),
+            Globs::new(vec!["_ga".into()]),
+            query::Rules::default(),
+        )
     }
 
     fn parts() -> Parts<'static> {
-        Parts { key_prefix: "", scheme: "http", host: "h", path: "/", query: "", only: None, raw_query: false }
+        Parts {
+            key_prefix: "",
+            scheme: "http",
+            host: "h",
+            path: "/",
+            query: "",
+            only: None,
+            raw_query: false,
+        }
     }
 
     #[test]
     fn each_part_tells_urls_apart() {
         let base = parts().digest(&site());
         for other in [
-            Parts { key_prefix: "x", ..parts() },
-            Parts { scheme: "https", ..parts() },
-            Parts { host: "g", ..parts() },
-            Parts { path: "/a", ..parts() },
-            Parts { query: "a", ..parts() },
-            Parts { query: "", raw_query: true, ..parts() },
+            Parts {
+                key_prefix: "x",
+                ..parts()
+            },
+            Parts {
+                scheme: "https",
+                ..parts()
+            },
+            Parts {
+                host: "g",
+                ..parts()
+            },
+            Parts {
+                path: "/a",
+                ..parts()
+            },
+            Parts {
+                query: "a",
+                ..parts()
+            },
+            Parts {
+                query: "",
+                raw_query: true,
+                ..parts()
+            },
         ] {
             assert_ne!(other.digest(&site()), base, "{other:?}");
         }
-        let new = Site { release: "2".into(), ..site() };
+        let new = Site {
+            release: "2".into(),
+            ..site()
+        };
         assert_ne!(parts().digest(&new), base);
-        let two = Site::new("two", String::new(), Globs::default(), query::Rules::default());
+        let two = Site::new(
+            "two",
+            String::new(),
+            Globs::default(),
+            query::Rules::default(),
+        );
         assert_ne!(parts().digest(&two), base);
     }
 
     #[test]
     fn a_host_has_one_spelling() {
         let base = parts().digest(&site());
-        assert_eq!(Parts { host: "H:80", ..parts() }.digest(&site()), base);
-        assert_ne!(Parts { host: "h:443", ..parts() }.digest(&site()), base);
+        assert_eq!(
+            Parts {
+                host: "H:80",
+                ..parts()
+            }
+            .digest(&site()),
+            base
+        );
+        assert_ne!(
+            Parts {
+                host: "h:443",
+                ..parts()
+            }
+            .digest(&site()),
+            base
+        );
         assert_eq!(canonical_host("[::1]:443", "https"), "[::1]");
     }
 
@@ -220,19 +295,39 @@ mod tests {
             authorized: false,
         };
         let digest = |recipe: &Recipe, headers: &'static [(&str, &str)]| {
-            request.digest(Method::Get, recipe, &Fixed(headers), &site().ignored_cookies)
+            request.digest(
+                Method::Get,
+                recipe,
+                &Fixed(headers),
+                &site().ignored_cookies,
+            )
         };
         let none = Recipe::default();
         assert_eq!(digest(&none, &[("cookie", "a=1")]), digest(&none, &[]));
-        let all = Recipe { cookies: Cookies::All, ..Recipe::default() };
+        let all = Recipe {
+            cookies: Cookies::All,
+            ..Recipe::default()
+        };
         assert_ne!(digest(&all, &[("cookie", "a=1")]), digest(&all, &[]));
-        assert_eq!(digest(&all, &[("cookie", "_ga=1; b=2; a=1")]), digest(&all, &[("cookie", "a=1;b=2")]));
+        assert_eq!(
+            digest(&all, &[("cookie", "_ga=1; b=2; a=1")]),
+            digest(&all, &[("cookie", "a=1;b=2")])
+        );
         let theme = Cookies::Named(["theme".to_string()].into());
-        let theme = Recipe { cookies: theme, ..Recipe::default() };
-        assert_eq!(digest(&theme, &[("cookie", "x=1; theme=dark")]), digest(&theme, &[("cookie", "theme=dark")]));
+        let theme = Recipe {
+            cookies: theme,
+            ..Recipe::default()
+        };
+        assert_eq!(
+            digest(&theme, &[("cookie", "x=1; theme=dark")]),
+            digest(&theme, &[("cookie", "theme=dark")])
+        );
         assert_ne!(digest(&theme, &[("cookie", "theme=")]), digest(&theme, &[]));
         assert_ne!(digest(&theme, &[]), digest(&none, &[]));
-        let accept = Recipe { headers: ["accept".to_string()].into(), ..Recipe::default() };
+        let accept = Recipe {
+            headers: ["accept".to_string()].into(),
+            ..Recipe::default()
+        };
         assert_ne!(digest(&accept, &[("accept", "")]), digest(&accept, &[]));
         assert_ne!(
             request.digest(Method::Head, &none, &Fixed(&[]), &Globs::default()),

@@ -84,7 +84,8 @@ pub fn of_tag(tag: &str) -> Result<String, Error> {
 /// proxy and the view, and not always alike.
 #[must_use]
 pub fn has_dot_segments(path: &str) -> bool {
-    path.split('/').any(|segment| segment == "." || segment == "..")
+    path.split('/')
+        .any(|segment| segment == "." || segment == "..")
 }
 
 /// A path or URL as people write it, `/caf%C3%A9/`, `/café/?page=2`, `https://host/café/`, as
@@ -100,7 +101,11 @@ fn decoded_path(given: &str) -> Result<String, Error> {
         _ => given,
     };
     let path = path.split(['?', '#']).next().unwrap_or_default();
-    let path = if path.is_empty() && given.contains("://") { "/" } else { path };
+    let path = if path.is_empty() && given.contains("://") {
+        "/"
+    } else {
+        path
+    };
     if !path.starts_with('/') {
         return Err(Error::RelativePath(given.into()));
     }
@@ -121,7 +126,10 @@ fn decode(path: &str) -> Cow<'_, str> {
             let mut text = String::with_capacity(bytes.len());
             for chunk in bytes.utf8_chunks() {
                 text.push_str(chunk.valid());
-                chunk.invalid().iter().for_each(|&b| text.push_str(percent_encode_byte(b)));
+                chunk
+                    .invalid()
+                    .iter()
+                    .for_each(|&b| text.push_str(percent_encode_byte(b)));
             }
             Cow::Owned(text)
         }
@@ -139,14 +147,20 @@ mod tests {
         assert_eq!(chain("/blog/"), "tree:/ path:/blog/");
         assert_eq!(chain("/blog"), "tree:/ path:/blog");
         assert_eq!(chain("/blog/1/"), "tree:/ tree:/blog/ path:/blog/1/");
-        assert_eq!(chain("/blog//1"), "tree:/ tree:/blog/ tree:/blog// path:/blog//1");
+        assert_eq!(
+            chain("/blog//1"),
+            "tree:/ tree:/blog/ tree:/blog// path:/blog//1"
+        );
     }
 
     #[test]
     fn a_tree_covers_itself_and_what_is_below_and_no_namesake() {
         let covers = |tree: &str, path: &str| {
             let written = of_tree(tree).unwrap();
-            super::chain(path).unwrap().iter().any(|scope| written.contains(scope))
+            super::chain(path)
+                .unwrap()
+                .iter()
+                .any(|scope| written.contains(scope))
         };
         for tree in ["/blog", "/blog/"] {
             for path in ["/blog", "/blog/", "/blog/1", "/blog/a/b/"] {
@@ -163,7 +177,12 @@ mod tests {
 
     #[test]
     fn a_path_is_read_in_any_spelling() {
-        for given in ["/caf%C3%A9/", "/café/", "https://h:8000/caf%c3%a9/?page=2#x", "/café/?a"] {
+        for given in [
+            "/caf%C3%A9/",
+            "/café/",
+            "https://h:8000/caf%c3%a9/?page=2#x",
+            "/café/?a",
+        ] {
             assert_eq!(of_path(given).unwrap(), ["path:/café/"], "{given:?}");
         }
         assert_eq!(of_path("https://h").unwrap(), ["path:/"]);

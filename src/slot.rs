@@ -25,18 +25,30 @@ pub struct Cut {
 /// stands there in a form that we cannot read).
 #[must_use]
 pub fn cut_tokens(body: &[u8], secret: &[u8]) -> Option<Cut> {
-    let secret: [u8; SECRET] = secret.iter().map(|c| index(*c)).collect::<Option<Vec<u8>>>()?.try_into().ok()?;
+    let secret: [u8; SECRET] = secret
+        .iter()
+        .map(|c| index(*c))
+        .collect::<Option<Vec<u8>>>()?
+        .try_into()
+        .ok()?;
     let mut rest = Vec::with_capacity(body.len());
     let mut places = Vec::new();
     let mut run = 0;
     while let Some(ahead) = body.get(run..) {
         // Tokens stand in runs of letters and digits, and most runs are far too short for one.
-        let start = run + ahead.iter().position(|c| c.is_ascii_alphanumeric()).unwrap_or(ahead.len());
+        let start = run
+            + ahead
+                .iter()
+                .position(u8::is_ascii_alphanumeric)
+                .unwrap_or(ahead.len());
         rest.extend(&body[run..start]);
         if start == body.len() {
             break;
         }
-        let length = body[start..].iter().position(|c| !c.is_ascii_alphanumeric()).unwrap_or(body.len() - start);
+        let length = body[start..]
+            .iter()
+            .position(|c| !c.is_ascii_alphanumeric())
+            .unwrap_or(body.len() - start);
         let word = &body[start..start + length];
         cut_word(word, &secret, &mut rest, &mut places)?;
         run = start + length;
@@ -44,7 +56,12 @@ pub fn cut_tokens(body: &[u8], secret: &[u8]) -> Option<Cut> {
     (!places.is_empty()).then_some(Cut { body: rest, places })
 }
 
-fn cut_word(word: &[u8], secret: &[u8; SECRET], rest: &mut Vec<u8>, places: &mut Vec<u32>) -> Option<()> {
+fn cut_word(
+    word: &[u8],
+    secret: &[u8; SECRET],
+    rest: &mut Vec<u8>,
+    places: &mut Vec<u32>,
+) -> Option<()> {
     if word.len() < SECRET {
         rest.extend(word);
         return Some(());
@@ -52,12 +69,18 @@ fn cut_word(word: &[u8], secret: &[u8; SECRET], rest: &mut Vec<u8>, places: &mut
     let mut at = 0;
     while at < word.len() {
         let ahead = &word[at..];
-        if ahead.get(..TOKEN).is_some_and(|token| unmasks_to(token, secret)) {
+        if ahead
+            .get(..TOKEN)
+            .is_some_and(|token| unmasks_to(token, secret))
+        {
             places.push(u32::try_from(rest.len()).ok()?);
             at += TOKEN;
             continue;
         }
-        if ahead.get(..SECRET).is_some_and(|shown| shown.iter().zip(secret).all(|(c, s)| index(*c) == Some(*s))) {
+        if ahead
+            .get(..SECRET)
+            .is_some_and(|shown| shown.iter().zip(secret).all(|(c, s)| index(*c) == Some(*s)))
+        {
             return None;
         }
         rest.push(word[at]);
@@ -68,10 +91,15 @@ fn cut_word(word: &[u8], secret: &[u8; SECRET], rest: &mut Vec<u8>, places: &mut
 
 fn unmasks_to(token: &[u8], secret: &[u8; SECRET]) -> bool {
     let (mask, cipher) = token.split_at(SECRET);
-    mask.iter().zip(cipher).zip(secret).all(|((mask, cipher), secret)| match (index(*mask), index(*cipher)) {
-        (Some(mask), Some(cipher)) => (cipher + ALPHABET - mask) % ALPHABET == *secret,
-        _ => false,
-    })
+    mask.iter()
+        .zip(cipher)
+        .zip(secret)
+        .all(
+            |((mask, cipher), secret)| match (index(*mask), index(*cipher)) {
+                (Some(mask), Some(cipher)) => (cipher + ALPHABET - mask) % ALPHABET == *secret,
+                _ => false,
+            },
+        )
 }
 
 /// The place in Django's alphabet: `string.ascii_letters + string.digits`.
@@ -94,7 +122,10 @@ pub fn cut_markers<'a>(body: &[u8], markers: &'a [(String, Vec<u8>)]) -> (Vec<u8
     'next: while let Some(c) = body.get(at) {
         for (name, marker) in markers {
             if !marker.is_empty() && body[at..].starts_with(marker) {
-                slots.push(Slot { at: u32::try_from(rest.len()).unwrap_or(u32::MAX), name });
+                slots.push(Slot {
+                    at: u32::try_from(rest.len()).unwrap_or(u32::MAX),
+                    name,
+                });
                 at += marker.len();
                 continue 'next;
             }
@@ -108,7 +139,11 @@ pub fn cut_markers<'a>(body: &[u8], markers: &'a [(String, Vec<u8>)]) -> (Vec<u8
 /// How long the body is once its slots are filled.
 #[must_use]
 pub fn filled_length(body: &[u8], fillings: &[(usize, &[u8])]) -> usize {
-    body.len() + fillings.iter().map(|(_, filling)| filling.len()).sum::<usize>()
+    body.len()
+        + fillings
+            .iter()
+            .map(|(_, filling)| filling.len())
+            .sum::<usize>()
 }
 
 /// Writes the body with its slots filled into `out`, which has [`filled_length`] bytes. Places are
@@ -139,7 +174,9 @@ mod tests {
 
     /// `_mask_cipher_secret`, with a mask made of the seed.
     fn token(secret: &[u8], seed: usize) -> Vec<u8> {
-        let mask: Vec<u8> = (0..32).map(|i| LETTERS[(i * 7 + seed * 13 + i * i * seed) % 62]).collect();
+        let mask: Vec<u8> = (0..32)
+            .map(|i| LETTERS[(i * 7 + seed * 13 + i * i * seed) % 62])
+            .collect();
         let cipher = secret.iter().zip(&mask).map(|(s, m)| {
             LETTERS[usize::from((index(*s).unwrap() + index(*m).unwrap()) % ALPHABET)]
         });
@@ -147,7 +184,8 @@ mod tests {
     }
 
     fn filled(cut: &Cut, token: &[u8]) -> Vec<u8> {
-        let fillings: Vec<(usize, &[u8])> = cut.places.iter().map(|at| (*at as usize, token)).collect();
+        let fillings: Vec<(usize, &[u8])> =
+            cut.places.iter().map(|at| (*at as usize, token)).collect();
         let mut out = vec![0; filled_length(&cut.body, &fillings)];
         fill(&mut out, &cut.body, &fillings);
         out
@@ -158,9 +196,17 @@ mod tests {
         let (one, two) = (token(SECRET_TEXT, 1), token(SECRET_TEXT, 2));
         let other = token(b"ZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZ", 3);
         for (before, between, after) in [
-            (&b"<input value=\""[..], &b"\"><script>x='"[..], &b"'</script>"[..]),
+            (
+                &b"<input value=\""[..],
+                &b"\"><script>x='"[..],
+                &b"'</script>"[..],
+            ),
             (b"", b"", b""),
-            (b"abc", b"0", b"xyz0123456789012345678901234567890123456789012345678901234567890123456789"),
+            (
+                b"abc",
+                b"0",
+                b"xyz0123456789012345678901234567890123456789012345678901234567890123456789",
+            ),
             (b"\xff\xfe{\"t\":\"", &other, b"\"}"),
         ] {
             let body = [before, &one, between, &two, after].concat();
@@ -168,7 +214,10 @@ mod tests {
             assert_eq!(cut.places.len(), 2, "{before:?}");
             assert_eq!(cut.body, [before, between, after].concat());
             let new = token(SECRET_TEXT, 9);
-            assert_eq!(filled(&cut, &new), [before, &new, between, &new, after].concat());
+            assert_eq!(
+                filled(&cut, &new),
+                [before, &new, between, &new, after].concat()
+            );
         }
     }
 
@@ -176,7 +225,10 @@ mod tests {
     fn a_body_that_cannot_be_shared_is_refused() {
         let secret = SECRET_TEXT;
         assert_eq!(cut_tokens(b"no token here", secret), None);
-        assert_eq!(cut_tokens(&[&token(secret, 1)[..], b" ", secret].concat(), secret), None);
+        assert_eq!(
+            cut_tokens(&[&token(secret, 1)[..], b" ", secret].concat(), secret),
+            None
+        );
         assert_eq!(cut_tokens(&token(secret, 1), b"short"), None);
         assert_eq!(cut_tokens(&token(secret, 1), &[b'-'; 32]), None);
         assert_eq!(cut_tokens(b"", secret), None);
@@ -184,7 +236,10 @@ mod tests {
 
     #[test]
     fn markers_are_cut_and_filled() {
-        let markers = [("cart".to_string(), b"\x02a\x03".to_vec()), ("name".to_string(), b"\x02b\x03".to_vec())];
+        let markers = [
+            ("cart".to_string(), b"\x02a\x03".to_vec()),
+            ("name".to_string(), b"\x02b\x03".to_vec()),
+        ];
         let (body, slots) = cut_markers(b"1\x02a\x032\x02b\x03\x02a\x03", &markers);
         assert_eq!(body, b"12");
         let places: Vec<_> = slots.iter().map(|slot| (slot.at, slot.name)).collect();

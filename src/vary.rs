@@ -19,7 +19,11 @@ const NAME_LIMIT: usize = 128;
 pub fn vary(header: &str) -> Vary {
     let mut names = Vec::new();
     let mut unusable = None;
-    for member in header.split(',').map(str::trim).filter(|member| !member.is_empty()) {
+    for member in header
+        .split(',')
+        .map(str::trim)
+        .filter(|member| !member.is_empty())
+    {
         if member == "*" {
             return Vary::Star;
         }
@@ -46,6 +50,7 @@ fn is_token(byte: u8) -> bool {
 
 /// What `Cache-Control` says about storing and serving. Unknown directives are ignored.
 #[derive(Debug, Default, PartialEq, Eq, Clone, Copy)]
+#[allow(clippy::struct_excessive_bools)] // each is a directive of its own
 pub struct CacheControl {
     pub public: bool,
     pub private: bool,
@@ -138,13 +143,28 @@ mod tests {
         assert!(cache_control("no-cache=\"x, public\"").no_cache);
         assert!(!cache_control("no-cache=\"x, public\"").public);
         assert!(!cache_control("x-private-ok, my-no-store").private);
-        for stale in ["max-age=0", "max-age=0, s-maxage=600", "s-maxage=0, max-age=60", "max-age=1.5",
-            "max-age=-1", "max-age", "max-age=\"0\""] {
+        for stale in [
+            "max-age=0",
+            "max-age=0, s-maxage=600",
+            "s-maxage=0, max-age=60",
+            "max-age=1.5",
+            "max-age=-1",
+            "max-age",
+            "max-age=\"0\"",
+        ] {
             assert!(cache_control(stale).stale_at_once, "{stale:?}");
         }
-        for fine in ["max-age=60", "max-age=\"60\"", "max-age=0600", "max-age=99999999999999999999"] {
+        for fine in [
+            "max-age=60",
+            "max-age=\"60\"",
+            "max-age=0600",
+            "max-age=99999999999999999999",
+        ] {
             assert!(!cache_control(fine).stale_at_once, "{fine:?}");
         }
-        assert_eq!(cache_control("stale-if-error=99999999999").stale_if_error, Some(u32::MAX));
+        assert_eq!(
+            cache_control("stale-if-error=99999999999").stale_if_error,
+            Some(u32::MAX)
+        );
     }
 }

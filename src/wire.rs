@@ -61,7 +61,8 @@ impl<'a> Reader<'a> {
     pub fn open(magic: [u8; 4], bytes: &'a [u8]) -> Option<Self> {
         let (head, content) = bytes.split_at_checked(FRAME)?;
         let (found, checksum) = head.split_at_checked(4)?;
-        (found == magic && checksum == crc32fast::hash(content).to_le_bytes()).then_some(Self(content))
+        (found == magic && checksum == crc32fast::hash(content).to_le_bytes())
+            .then_some(Self(content))
     }
 
     /// The content of a frame that [`Reader::open`] has opened before.

@@ -36,7 +36,13 @@ impl<'a> Inputs<'a> {
             Ok(text) => Cow::Owned(text.to_cow()?.into_owned()),
             Err(_) => Cow::Owned(key_prefix.str()?.to_cow()?.into_owned()),
         };
-        Ok(Self { request, recipe, url, suffix: django_suffix(language, zone), key_prefix })
+        Ok(Self {
+            request,
+            recipe,
+            url,
+            suffix: django_suffix(language, zone),
+            key_prefix,
+        })
     }
 
     fn header_key(&self) -> String {
@@ -44,32 +50,50 @@ impl<'a> Inputs<'a> {
     }
 
     fn page_key(&self, method: &str, headers: &[String]) -> PyResult<String> {
-        let meta = self.request.getattr(pyo3::intern!(self.request.py(), "META"))?;
-        let values = headers.iter().map(|name| header_value(&meta, name)).collect::<PyResult<Vec<_>>>()?;
-        let digest = self.recipe.headers_digest(values.iter().map(Option::as_deref));
-        Ok(django_page_key(&self.key_prefix, method, self.url, &digest, &self.suffix))
+        let meta = self
+            .request
+            .getattr(pyo3::intern!(self.request.py(), "META"))?;
+        let values = headers
+            .iter()
+            .map(|name| header_value(&meta, name))
+            .collect::<PyResult<Vec<_>>>()?;
+        let digest = self
+            .recipe
+            .headers_digest(values.iter().map(Option::as_deref));
+        Ok(django_page_key(
+            &self.key_prefix,
+            method,
+            self.url,
+            &digest,
+            &self.suffix,
+        ))
     }
 }
 
 fn recipe_named(name: &str) -> PyResult<Recipe> {
-    Recipe::from_name(name)
-        .ok_or_else(|| PyValueError::new_err(format!("{name:?} is not a key recipe; ask detect_recipe().")))
+    Recipe::from_name(name).ok_or_else(|| {
+        PyValueError::new_err(format!(
+            "{name:?} is not a key recipe; ask detect_recipe()."
+        ))
+    })
 }
 
 /// `request.META.get(name)`, cookies in canonical order: the one difference to Django's keys.
 fn header_value(meta: &Bound<'_, PyAny>, name: &str) -> PyResult<Option<String>> {
-    let value = match meta.cast_exact::<PyDict>() {
-        Ok(meta) => meta.get_item(name)?,
-        Err(_) => {
-            let value = meta.call_method1(pyo3::intern!(meta.py(), "get"), (name,))?;
-            (!value.is_none()).then_some(value)
-        }
+    let value = if let Ok(meta) = meta.cast_exact::<PyDict>() {
+        meta.get_item(name)?
+    } else {
+        Some(meta.call_method1(pyo3::intern!(meta.py(), "get"), (name,))?)
     };
     let Some(value) = value.filter(|value| !value.is_none()) else {
         return Ok(None);
     };
     let text = value.extract::<Cow<'_, str>>()?;
-    Ok(Some(if name == "HTTP_COOKIE" { cookie::canonical(&text).into_owned() } else { text.into_owned() }))
+    Ok(Some(if name == "HTTP_COOKIE" {
+        cookie::canonical(&text).into_owned()
+    } else {
+        text.into_owned()
+    }))
 }
 
 #[pyfunction]
@@ -90,7 +114,9 @@ pub fn get_cache_key(
     if headers.is_none() {
         return Ok(None);
     }
-    inputs.page_key(method, &headers.extract::<Vec<String>>()?).map(Some)
+    inputs
+        .page_key(method, &headers.extract::<Vec<String>>()?)
+        .map(Some)
 }
 
 #[pyfunction]
@@ -119,9 +145,16 @@ pub fn learn_cache_key(
         .collect();
     headers.sort();
     let stored = PyList::new(py, &headers)?;
-    cache.call_method1(pyo3::intern!(py, "set"), (inputs.header_key(), stored, cache_timeout))?;
+    cache.call_method1(
+        pyo3::intern!(py, "set"),
+        (inputs.header_key(), stored, cache_timeout),
+    )?;
     let method = request.getattr(pyo3::intern!(py, "method"))?;
-    let method = if method.is_none() { "None".into() } else { method.str()?.to_cow()?.into_owned() };
+    let method = if method.is_none() {
+        "None".into()
+    } else {
+        method.str()?.to_cow()?.into_owned()
+    };
     inputs.page_key(&method, &headers)
 }
 
@@ -140,7 +173,9 @@ pub fn canonical_cookies(header: &str) -> String {
 /// The pairs of a query string, decoded as `QueryDict` decodes them.
 #[pyfunction]
 pub fn query_pairs(query: &str) -> Vec<(String, String)> {
-    query::parse(query).map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
+    query::parse(query)
+        .map(|(name, value)| (name.into_owned(), value.into_owned()))
+        .collect()
 }
 
 /// Writes the new generations, then deletes what stock Django stored for these URLs: the header
@@ -180,7 +215,9 @@ pub fn expire_view_cache(
         let Some(headers) = found.get_item(key)? else {
             continue;
         };
-        let count = headers.extract::<Vec<String>>().map_or(0, |headers| headers.len());
+        let count = headers
+            .extract::<Vec<String>>()
+            .map_or(0, |headers| headers.len());
         for headers in [0, count] {
             let digest = recipe.headers_digest(std::iter::repeat_n(None, headers));
             for method in ["GET", "HEAD"] {
@@ -193,6 +230,9 @@ pub fn expire_view_cache(
         return Ok(0);
     }
     let count = doomed.len();
-    stock_cache.call_method1(pyo3::intern!(py, "delete_many"), (doomed.into_iter().collect::<Vec<_>>(),))?;
+    stock_cache.call_method1(
+        pyo3::intern!(py, "delete_many"),
+        (doomed.into_iter().collect::<Vec<_>>(),),
+    )?;
     Ok(count)
 }

@@ -60,9 +60,15 @@ impl Site {
         memory_entries: usize,
         memory_bytes: usize,
     ) -> Self {
-        let query = Rules { ignored: Globs::new(ignore_query), sorted: sort_query };
+        let query = Rules {
+            ignored: Globs::new(ignore_query),
+            sorted: sort_query,
+        };
         let site = request::Site::new(key_prefix, release, Globs::new(ignore_cookies), query);
-        Self { site: Arc::new(site), memory: Arc::new(Memory::new(memory_entries, memory_bytes)) }
+        Self {
+            site: Arc::new(site),
+            memory: Arc::new(Memory::new(memory_entries, memory_bytes)),
+        }
     }
 
     /// Begins a look-up; `None` when the path is beyond the limits of what is cached.
@@ -83,25 +89,53 @@ impl Site {
         zone: Option<String>,
     ) -> PyResult<Option<LookUp>> {
         let only = only.map(|names| &names.0);
-        let parts = Parts { key_prefix, scheme, host, path, query, only, raw_query };
+        let parts = Parts {
+            key_prefix,
+            scheme,
+            host,
+            path,
+            query,
+            only,
+            raw_query,
+        };
         let request = Request {
             url: parts.digest(&self.site),
             path: path.to_string(),
-            method: if method == "HEAD" { Method::Head } else { Method::Get },
+            method: if method == "HEAD" {
+                Method::Head
+            } else {
+                Method::Get
+            },
             language,
             zone,
-            authorized: meta.get_item(pyo3::intern!(meta.py(), "HTTP_AUTHORIZATION"))?.is_some(),
+            authorized: meta
+                .get_item(pyo3::intern!(meta.py(), "HTTP_AUTHORIZATION"))?
+                .is_some(),
         };
         let headers = Meta::new(&meta);
-        let begun = machine::LookUp::begin(Arc::clone(&self.site), Arc::clone(&self.memory), request, &headers);
+        let begun = machine::LookUp::begin(
+            Arc::clone(&self.site),
+            Arc::clone(&self.memory),
+            request,
+            &headers,
+        );
         headers.check()?;
         let meta = meta.unbind();
-        Ok(begun.map(|machine| LookUp(Mutex::new(State { machine, meta, record: None }))))
+        Ok(begun.map(|machine| {
+            LookUp(Mutex::new(State {
+                machine,
+                meta,
+                record: None,
+            }))
+        }))
     }
 
     /// The cache keys of these scopes' generations.
     fn generation_keys(&self, scopes: Vec<String>) -> Vec<String> {
-        scopes.iter().map(|scope| scope::key(&self.site.id, scope)).collect()
+        scopes
+            .iter()
+            .map(|scope| scope::key(&self.site.id, scope))
+            .collect()
     }
 
     /// What to write to expire these scopes: their keys, each with a new generation.
@@ -131,7 +165,10 @@ struct Meta<'a, 'py> {
 
 impl<'a, 'py> Meta<'a, 'py> {
     fn new(meta: &'a Bound<'py, PyDict>) -> Self {
-        Self { meta, error: std::cell::RefCell::new(None) }
+        Self {
+            meta,
+            error: std::cell::RefCell::new(None),
+        }
     }
 
     fn check(&self) -> PyResult<()> {
@@ -143,7 +180,13 @@ impl Headers for Meta<'_, '_> {
     fn get(&self, name: &str) -> Option<String> {
         let mut key = String::with_capacity(name.len() + 5);
         key.push_str("HTTP_");
-        key.extend(name.chars().map(|c| if c == '-' { '_' } else { c.to_ascii_uppercase() }));
+        key.extend(name.chars().map(|c| {
+            if c == '-' {
+                '_'
+            } else {
+                c.to_ascii_uppercase()
+            }
+        }));
         let value = self.meta.get_item(key).ok()??;
         match value.extract::<String>() {
             Ok(text) => Some(text),
@@ -168,11 +211,17 @@ impl<'a, 'py> Answers<'a, 'py> {
             let value = found.get_item(*key).ok()??.cast_into::<PyBytes>().ok()?;
             Some(((*key).to_string(), value))
         };
-        Self { found, bytes: keys.iter().filter_map(held).collect() }
+        Self {
+            found,
+            bytes: keys.iter().filter_map(held).collect(),
+        }
     }
 
     fn get(&self, key: &str) -> Option<&Bound<'py, PyBytes>> {
-        self.bytes.iter().find(|(held, _)| held == key).map(|(_, value)| value)
+        self.bytes
+            .iter()
+            .find(|(held, _)| held == key)
+            .map(|(_, value)| value)
     }
 }
 
@@ -182,7 +231,7 @@ impl Found for Answers<'_, '_> {
     }
 
     fn bytes(&self, key: &str) -> Option<&[u8]> {
-        self.get(key).map(|value| value.as_bytes())
+        self.get(key).map(PyBytesMethods::as_bytes)
     }
 }
 
@@ -206,7 +255,13 @@ impl LookUp {
 }
 
 /// `(entries, None)` or `(None, why there are none)`.
-type Stored = (Option<Vec<(String, Py<PyBytes>, u64)>>, Option<&'static str>);
+type Stored = (
+    Option<Vec<(String, Py<PyBytes>, u64)>>,
+    Option<&'static str>,
+);
+
+/// Header names, cookie names (`None`: all of them), tags.
+type RecipeNames = (Vec<String>, Option<Vec<String>>, Vec<String>);
 
 #[pymethods]
 impl LookUp {
@@ -222,7 +277,11 @@ impl LookUp {
     fn receive(&self, found: &Bound<'_, PyDict>, now: f64) -> PyResult<bool> {
         let py = found.py();
         let mut state = self.state();
-        let State { machine, meta, record } = &mut *state;
+        let State {
+            machine,
+            meta,
+            record,
+        } = &mut *state;
         let bound = meta.bind(py).clone();
         let headers = Meta::new(&bound);
         // The keys are those wanted before the answer; the answer may want others.
@@ -234,7 +293,12 @@ impl LookUp {
         if let Some(key) = machine.hit() {
             *record = answers.get(key).map(|bytes| bytes.clone().unbind());
         } else if machine.miss().is_some() {
-            *meta = bound.copy()?.unbind();
+            // Item by item: a watched META notes who copies it.
+            let copy = PyDict::new(py);
+            for (name, value) in &bound {
+                copy.set_item(name, value)?;
+            }
+            *meta = copy.unbind();
         } else {
             return Ok(true);
         }
@@ -258,7 +322,7 @@ impl LookUp {
 
     /// What the URL's responses vary on: header names, cookie names (`None` is all of them), tags.
     #[getter]
-    fn recipe(&self) -> Option<(Vec<String>, Option<Vec<String>>, Vec<String>)> {
+    fn recipe(&self) -> Option<RecipeNames> {
         let state = self.state();
         let recipe = state.machine.recipe()?;
         let cookies = match &recipe.cookies {
@@ -266,13 +330,21 @@ impl LookUp {
             Cookies::Named(names) => Some(names.iter().cloned().collect()),
             Cookies::All => None,
         };
-        Some((recipe.headers.iter().cloned().collect(), cookies, recipe.tags.iter().cloned().collect()))
+        Some((
+            recipe.headers.iter().cloned().collect(),
+            cookies,
+            recipe.tags.iter().cloned().collect(),
+        ))
     }
 
     /// The scopes that bind the page, and whether each had a generation.
     #[getter]
     fn scopes(&self) -> Vec<(String, bool)> {
-        self.state().machine.used_scopes().map(|(text, there)| (text.to_string(), there)).collect()
+        self.state()
+            .machine
+            .used_scopes()
+            .map(|(text, there)| (text.to_string(), there))
+            .collect()
     }
 
     /// The lease: scopes that are read from here on. The keys of those whose generations have to
@@ -280,7 +352,12 @@ impl LookUp {
     fn read(&self, scopes: Vec<String>) -> Vec<String> {
         let mut state = self.state();
         state.machine.read(scopes);
-        state.machine.unclaimed().into_iter().map(String::from).collect()
+        state
+            .machine
+            .unclaimed()
+            .into_iter()
+            .map(String::from)
+            .collect()
     }
 
     /// The lease: the generations that are absent, each with a new one to add.
@@ -321,9 +398,15 @@ impl LookUp {
         let response = Response {
             status,
             reason,
-            headers: headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+            headers: headers
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str()))
+                .collect(),
             body,
-            slots: slots.iter().map(|(at, name)| Slot { at: *at, name }).collect(),
+            slots: slots
+                .iter()
+                .map(|(at, name)| Slot { at: *at, name })
+                .collect(),
             public,
             vary,
             cookies: cookies.map_or(Cookies::All, Cookies::named),
@@ -333,7 +416,9 @@ impl LookUp {
         from.check()?;
         Ok(match stored {
             Ok(entries) => {
-                let entry = |(key, value, seconds): machine::Entry| (key, PyBytes::new(py, &value).unbind(), seconds);
+                let entry = |(key, value, seconds): machine::Entry| {
+                    (key, PyBytes::new(py, &value).unbind(), seconds)
+                };
                 (Some(entries.into_iter().map(entry).collect()), None)
             }
             Err(why) => (None, Some(why)),
@@ -354,7 +439,14 @@ impl Hit {
 }
 
 /// Status, reason phrase, headers, body without its slots, when it was stored and when it ends.
-type Parts4<'py> = (u16, Option<String>, Vec<(String, String)>, Bound<'py, PyBytes>, f64, f64);
+type Parts4<'py> = (
+    u16,
+    Option<String>,
+    Vec<(String, String)>,
+    Bound<'py, PyBytes>,
+    f64,
+    f64,
+);
 
 #[pymethods]
 impl Hit {
@@ -363,26 +455,51 @@ impl Hit {
     #[allow(clippy::cast_precision_loss)]
     fn parts<'py>(&self, py: Python<'py>) -> PyResult<Parts4<'py>> {
         let page = self.page(py)?;
-        let headers = page.headers.iter().map(|(n, v)| ((*n).to_string(), (*v).to_string())).collect();
+        let headers = page
+            .headers
+            .iter()
+            .map(|(n, v)| ((*n).to_string(), (*v).to_string()))
+            .collect();
         let body = PyBytes::new(py, page.body);
         let seconds = |time: u64| time as f64 / 1000.0;
-        Ok((page.status, page.reason.map(String::from), headers, body, seconds(page.stored_at), seconds(page.expires_at)))
+        Ok((
+            page.status,
+            page.reason.map(String::from),
+            headers,
+            body,
+            seconds(page.stored_at),
+            seconds(page.expires_at),
+        ))
     }
 
     /// The names of the body's slots, in their order; the CSRF token's is `""`.
     #[getter]
     fn slots(&self, py: Python<'_>) -> PyResult<Vec<String>> {
-        Ok(self.page(py)?.slots.iter().map(|slot| slot.name.to_string()).collect())
+        Ok(self
+            .page(py)?
+            .slots
+            .iter()
+            .map(|slot| slot.name.to_string())
+            .collect())
     }
 
     /// The scopes beyond those of the path.
     #[getter]
     fn tags(&self, py: Python<'_>) -> PyResult<Vec<String>> {
-        Ok(self.page(py)?.tags.iter().map(|(tag, _)| (*tag).to_string()).collect())
+        Ok(self
+            .page(py)?
+            .tags
+            .iter()
+            .map(|(tag, _)| (*tag).to_string())
+            .collect())
     }
 
     /// The body with its slots filled, one filling for each.
-    fn fill<'py>(&self, py: Python<'py>, fillings: Vec<Bound<'py, PyBytes>>) -> PyResult<Bound<'py, PyBytes>> {
+    fn fill<'py>(
+        &self,
+        py: Python<'py>,
+        fillings: Vec<Bound<'py, PyBytes>>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
         let page = self.page(py)?;
         let fillings: Vec<(usize, &[u8])> = page
             .slots
@@ -421,7 +538,10 @@ pub fn read_vary(header: &str) -> (Option<Vec<String>>, Option<String>) {
     match vary::vary(header) {
         Vary::Names(names) => (Some(names), None),
         Vary::Star => (None, Some("Vary: *".into())),
-        Vary::Unusable(name) => (None, Some(format!("Vary names {name:?}, which is no header name"))),
+        Vary::Unusable(name) => (
+            None,
+            Some(format!("Vary names {name:?}, which is no header name")),
+        ),
     }
 }
 
@@ -435,13 +555,22 @@ pub fn read_cache_control(header: &str) -> (Option<&'static str>, bool) {
         (found.no_cache, "no-cache"),
         (found.stale_at_once, "max-age=0"),
     ];
-    (forbidding.into_iter().find_map(|(set, name)| set.then_some(name)), found.public)
+    (
+        forbidding
+            .into_iter()
+            .find_map(|(set, name)| set.then_some(name)),
+        found.public,
+    )
 }
 
 /// The body without the CSRF tokens of this secret, and where they stood; `None` when the body
 /// cannot be shared.
 #[pyfunction]
-pub fn cut_tokens<'py>(py: Python<'py>, body: &[u8], secret: &str) -> Option<(Bound<'py, PyBytes>, Vec<u32>)> {
+pub fn cut_tokens<'py>(
+    py: Python<'py>,
+    body: &[u8],
+    secret: &str,
+) -> Option<(Bound<'py, PyBytes>, Vec<u32>)> {
     let cut = slot::cut_tokens(body, secret.as_bytes())?;
     Some((PyBytes::new(py, &cut.body), cut.places))
 }
@@ -454,5 +583,11 @@ pub fn cut_markers<'py>(
     markers: Vec<(String, Vec<u8>)>,
 ) -> (Bound<'py, PyBytes>, Vec<(u32, String)>) {
     let (rest, slots) = slot::cut_markers(body, &markers);
-    (PyBytes::new(py, &rest), slots.into_iter().map(|slot| (slot.at, slot.name.to_string())).collect())
+    (
+        PyBytes::new(py, &rest),
+        slots
+            .into_iter()
+            .map(|slot| (slot.at, slot.name.to_string()))
+            .collect(),
+    )
 }

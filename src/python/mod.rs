@@ -25,11 +25,12 @@ impl From<Error> for PyErr {
 mod _core {
     #[pymodule_export]
     use super::keys::{
-        canonical_cookies, detect_recipe, expire_view_cache, get_cache_key, learn_cache_key, query_pairs,
+        canonical_cookies, detect_recipe, expire_view_cache, get_cache_key, learn_cache_key,
+        query_pairs,
     };
     #[pymodule_export]
     use super::lookup::{
-        Hit, LookUp, Names, Site, cut_markers, cut_tokens, read_cache_control, read_vary, scope_of_tag,
-        scopes_of_path, scopes_of_tree,
+        Hit, LookUp, Names, Site, cut_markers, cut_tokens, read_cache_control, read_vary,
+        scope_of_tag, scopes_of_path, scopes_of_tree,
     };
 }

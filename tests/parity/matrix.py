@@ -77,7 +77,7 @@ def environment(django: str, python: str) -> Path:
     inside = folder / "bin" / "python"
     made = folder / "made"
     if not made.exists() or made.stat().st_mtime < (ROOT / "pyproject.toml").stat().st_mtime:
-        must(python, "-m", "venv", "--clear", folder)
+        must(python, "-m", "venv", folder)
         pip = (inside, "-m", "pip", "install", "--quiet")
         must(*pip, "--upgrade", "pip>=25.1")
         must(*pip, "--group", "test", f"django=={django}")

@@ -1,0 +1,24 @@
+"""
+A page cache for Django whose pages can be expired.
+
+The names below are the public ones. What Django settings point at lives in
+``viewcache.middleware``, ``viewcache.decorators``, ``viewcache.mixins`` and
+``viewcache.receivers``.
+"""
+
+from .expiry import Expiry, aexpire, expire
+from .keys import ExpireResult, expire_view_cache, get_cache_key, learn_cache_key
+from .tags import atag, tag, tagged
+
+__all__ = [
+    "ExpireResult",
+    "Expiry",
+    "aexpire",
+    "atag",
+    "expire",
+    "expire_view_cache",
+    "get_cache_key",
+    "learn_cache_key",
+    "tag",
+    "tagged",
+]

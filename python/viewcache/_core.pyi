@@ -1,0 +1,226 @@
+"""
+The core of viewcache, in Rust: keys, scopes, records and the way of a request through the cache.
+
+Times are seconds since the epoch. A scope is text: ``path:/blog/``, ``tree:/blog/``, ``tag:a``.
+Nothing here does I/O, except the three functions that are handed Django cache objects.
+"""
+
+from collections.abc import Sequence
+from typing import Any, final
+
+from django.core.cache.backends.base import BaseCache
+from django.http import HttpRequest
+
+__all__ = [
+    "Hit",
+    "LookUp",
+    "Names",
+    "Site",
+    "canonical_cookies",
+    "cut_markers",
+    "cut_tokens",
+    "detect_recipe",
+    "expire_view_cache",
+    "get_cache_key",
+    "learn_cache_key",
+    "query_pairs",
+    "read_cache_control",
+    "read_vary",
+    "scope_of_tag",
+    "scopes_of_path",
+    "scopes_of_tree",
+]
+
+@final
+class Names:
+    """A compiled list of patterns in which ``*`` stands for any run of characters."""
+
+    def __new__(cls, patterns: Sequence[str]) -> Names: ...
+    def matches(self, name: str) -> bool:
+        """Does any of the patterns match the whole name?"""
+
+@final
+class Site:
+    """What all keys of a site share, and the recipes that this process remembers."""
+
+    def __new__(
+        cls,
+        key_prefix: str,
+        *,
+        release: str,
+        ignore_cookies: Sequence[str],
+        ignore_query: Sequence[str],
+        sort_query: bool,
+        memory_entries: int,
+        memory_bytes: int,
+    ) -> Site: ...
+    def look_up(
+        self,
+        meta: dict[str, Any],
+        *,
+        method: str,
+        key_prefix: str,
+        scheme: str,
+        host: str,
+        path: str,
+        query: str,
+        raw_query: bool,
+        only: Names | None,
+        language: str | None,
+        zone: str | None,
+    ) -> LookUp | None:
+        """
+        Begin a look-up. ``None`` when the path is beyond the limits of what is cached (32
+        segments, 4096 bytes). Raises ``UnicodeEncodeError`` for text with lone surrogates.
+        """
+    def generation_keys(self, scopes: Sequence[str]) -> list[str]:
+        """The cache keys of these scopes' generations."""
+    def expiry(self, scopes: Sequence[str]) -> dict[str, int]:
+        """
+        What to write to expire these scopes: their keys, each with a new random 64-bit
+        generation. Raises ``OSError`` when the operating system has no randomness.
+        """
+    @property
+    def remembered(self) -> int:
+        """How many recipes this process remembers."""
+
+@final
+class LookUp:
+    """One request's way through the cache; after a miss, the lease."""
+
+    def wanted(self) -> tuple[list[str], list[str]]:
+        """The keys to fetch now: those of recipe and pages, and those of generations."""
+    def receive(self, found: dict[str, Any], now: float) -> bool:
+        """Take in what was found under the wanted keys. True when there is more to fetch."""
+    @property
+    def hit(self) -> Hit | None:
+        """The page that answers, if one does."""
+    @property
+    def miss(self) -> tuple[str, str | None] | None:
+        """Why there is none: a code, and the scope that it is about."""
+    @property
+    def recipe(self) -> tuple[list[str], list[str] | None, list[str]] | None:
+        """Header names, cookie names (``None``: all of them) and tags of this URL, if known."""
+    @property
+    def scopes(self) -> list[tuple[str, bool]]:
+        """The scopes that bind the page, and whether each had a generation."""
+    def read(self, scopes: Sequence[str]) -> list[str]:
+        """
+        The lease: scopes that the page reads from here on. Returns the keys whose generations
+        have to be fetched, and handed to ``claim``, before the data is read.
+        """
+    def unclaimed(self) -> dict[str, int]:
+        """The lease: the keys of generations that are absent, each with a new one to add."""
+    def claim(self, found: dict[str, Any]) -> None:
+        """The lease: take in what was found under keys that ``read`` or ``unclaimed`` named."""
+    def store(
+        self,
+        *,
+        status: int,
+        reason: str | None,
+        headers: Sequence[tuple[str, str]],
+        body: bytes,
+        slots: Sequence[tuple[int, str]],
+        public: bool,
+        vary: set[str],
+        cookies: set[str] | None,
+        timeout: int,
+        now: float,
+    ) -> tuple[list[tuple[str, bytes, int]] | None, str | None]:
+        """
+        The entries to set for a response that may be stored, each a key, a record and the
+        seconds to keep it; or ``None`` and the reason (``"no-generation"``, ``"too-many-tags"``).
+        ``cookies`` are the names that the page depends on, ``None`` the whole header.
+        """
+
+@final
+class Hit:
+    """A page that answers a request."""
+
+    def parts(self) -> tuple[int, str | None, list[tuple[str, str]], bytes, float, float]:
+        """
+        Status, reason phrase where it is not the status code's own, headers, body without its
+        slots, when it was stored and when it ends.
+        """
+    @property
+    def slots(self) -> list[str]:
+        """The names of the body's slots, in their order; the CSRF token's is ``""``."""
+    @property
+    def tags(self) -> list[str]:
+        """The scopes that the page carries beyond those of its path."""
+    def fill(self, fillings: Sequence[bytes]) -> bytes:
+        """The body with its slots filled, one filling for each."""
+
+def canonical_cookies(header: str) -> str:
+    """The ``Cookie`` header in canonical order: by name, namesakes as they came."""
+
+def query_pairs(query: str) -> list[tuple[str, str]]:
+    """The pairs of a query string, decoded as ``QueryDict`` decodes them."""
+
+def detect_recipe(probes: Sequence[tuple[Sequence[str | None], str]]) -> str | None:
+    """The name of Django's key recipe that gives these digests for these header values."""
+
+def get_cache_key(
+    request: HttpRequest,
+    key_prefix: Any,
+    method: str,
+    cache: BaseCache,
+    *,
+    recipe: str,
+    url: str,
+    language: str | None,
+    zone: str | None,
+) -> str | None:
+    """``django.utils.cache.get_cache_key`` with the settings as arguments, cookies sorted."""
+
+def learn_cache_key(
+    request: HttpRequest,
+    vary: Sequence[str],
+    cache_timeout: float | None,
+    key_prefix: Any,
+    cache: BaseCache,
+    *,
+    recipe: str,
+    url: str,
+    language: str | None,
+    zone: str | None,
+) -> str:
+    """``django.utils.cache.learn_cache_key`` with the settings as arguments, cookies sorted."""
+
+def expire_view_cache(
+    generations: dict[str, int],
+    generation_cache: BaseCache,
+    *,
+    stock_cache: BaseCache,
+    recipe: str | None,
+    key_prefixes: Sequence[str],
+    urls: Sequence[str],
+    suffixes: Sequence[tuple[str | None, str | None]],
+) -> int:
+    """
+    Write the new generations, then delete what stock Django stored for these URLs, with these
+    key prefixes, languages and time zones. Returns how many keys it asked to delete.
+    """
+
+def scopes_of_path(path: str) -> list[str]:
+    """The scopes to write to expire one path. Raises ``ValueError`` for what is no path."""
+
+def scopes_of_tree(path: str) -> list[str]:
+    """The scopes to write to expire a path and all below it. Raises ``ValueError``."""
+
+def scope_of_tag(tag: str) -> str:
+    """The scope of a tag. Raises ``ValueError`` for what is no tag."""
+
+def read_vary(header: str) -> tuple[list[str] | None, str | None]:
+    """The header names of ``Vary``, lower case; or ``None`` and why it forbids storing."""
+
+def read_cache_control(header: str) -> tuple[str | None, bool]:
+    """The first directive that forbids storing, and whether the response is ``public``."""
+
+def cut_tokens(body: bytes, secret: str) -> tuple[bytes, list[int]] | None:
+    """The body without the CSRF tokens of this secret, and where they stood; or ``None``."""
+
+def cut_markers(
+    body: bytes, markers: Sequence[tuple[str, bytes]]
+) -> tuple[bytes, list[tuple[int, str]]]:
+    """The body without these markers, and the places and names of them."""

@@ -1,0 +1,140 @@
+"""
+The ``VIEWCACHE`` setting: one dictionary, compiled once into frozen, typed settings.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+
+from . import _core
+
+# What advertisers append to links; no view reads them. Settings may extend or replace the list.
+TRACKING_PARAMETERS = (
+    "utm_*",
+    "fbclid",
+    "gclid",
+    "gclsrc",
+    "dclid",
+    "gbraid",
+    "wbraid",
+    "msclkid",
+    "mc_cid",
+    "mc_eid",
+    "igshid",
+    "ttclid",
+    "twclid",
+    "yclid",
+    "li_fat_id",
+    "_ga",
+    "_gl",
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What ``VIEWCACHE`` may contain, with the defaults."""
+
+    #: ``"app.Model"`` to a callable (or its dotted path) that takes an instance and returns the
+    #: paths, tags and ``tree:/…/`` scopes to expire; ``None``: its URL and its own tag.
+    EXPIRE_ON_SAVE: Mapping[str, Any] = field(default_factory=dict)
+    #: Hosts, beyond those of ``ALLOWED_HOSTS`` and the Sites table, whose pages stock Django
+    #: stored and ``expire_view_cache()`` deletes.
+    HOSTS: tuple[str, ...] = ()
+    #: Cookies that no page depends on, as names in which ``*`` stands for anything.
+    IGNORE_COOKIES: tuple[str, ...] = ()
+    #: Query parameters that no page depends on, likewise.
+    IGNORE_QUERY: tuple[str, ...] = TRACKING_PARAMETERS
+    #: Is ``?a=1&b=2`` the page of ``?b=2&a=1``? (The order of one name's values always counts.)
+    SORT_QUERY: bool = False
+    #: Does a page vary on the cookies that were read while it rendered (True), or on the whole
+    #: Cookie header wherever the response says ``Vary: Cookie`` (False)?
+    VARY_ON_READ: bool = True
+    #: Pages of another release are not served: a string such as the revision of the code.
+    RELEASE: str = ""
+    #: How many URLs' recipes each process remembers, and about how many bytes they may take.
+    MEMORY_ENTRIES: int = 10_000
+    MEMORY_BYTES: int = 8 * 1024 * 1024
+
+
+def _check(name: str, value: Any) -> Any:
+    """The value in the form that ``Settings`` promises, or ``ImproperlyConfigured``."""
+    expected: str
+    match name:
+        case "EXPIRE_ON_SAVE":
+            expected = "a dictionary such as {'blog.Post': 'blog.caching.urls_for_post'}"
+            if isinstance(value, Mapping) and all(
+                isinstance(key, str) and key.count(".") == 1 for key in value
+            ):
+                return dict(value)
+        case "HOSTS" | "IGNORE_COOKIES" | "IGNORE_QUERY":
+            expected = "a list of strings"
+            if isinstance(value, list | tuple | set | frozenset) and all(
+                isinstance(item, str) for item in value
+            ):
+                return tuple(value)
+        case "SORT_QUERY" | "VARY_ON_READ":
+            expected = "True or False"
+            if isinstance(value, bool):
+                return value
+        case "MEMORY_ENTRIES" | "MEMORY_BYTES":
+            expected = "a whole number, 0 or more"
+            if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+                return value
+        case _:
+            expected = "a string"
+            if isinstance(value, str):
+                return value
+    raise ImproperlyConfigured(f"VIEWCACHE[{name!r}] is {value!r}; expected {expected}.")
+
+
+@cache
+def get() -> Settings:
+    """
+    The settings of this site.
+
+    Raises ``ImproperlyConfigured`` for an unknown name or a value of the wrong kind.
+    """
+    given = getattr(settings, "VIEWCACHE", {})
+    if not isinstance(given, Mapping):
+        raise ImproperlyConfigured(f"VIEWCACHE is {given!r}; expected a dictionary.")
+    known = [item.name for item in fields(Settings)]
+    checked = {}
+    for name, value in given.items():
+        if name not in known:
+            close = difflib.get_close_matches(str(name).upper(), known, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else f" Known: {', '.join(known)}."
+            raise ImproperlyConfigured(f"VIEWCACHE has no setting {name!r}.{hint}")
+        checked[name] = _check(name, value)
+    return Settings(**checked)
+
+
+@cache
+def site() -> _core.Site:
+    """What all keys of this site share, compiled from the settings."""
+    conf = get()
+    return _core.Site(
+        str(settings.CACHE_MIDDLEWARE_KEY_PREFIX),
+        release=conf.RELEASE,
+        ignore_cookies=conf.IGNORE_COOKIES,
+        ignore_query=conf.IGNORE_QUERY,
+        sort_query=conf.SORT_QUERY,
+        memory_entries=conf.MEMORY_ENTRIES,
+        memory_bytes=conf.MEMORY_BYTES,
+    )
+
+
+def _forget(*, setting: str, **kwargs: Any) -> None:
+    if setting == "VIEWCACHE" or setting.startswith("CACHE"):
+        get.cache_clear()
+        site.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="viewcache.conf")

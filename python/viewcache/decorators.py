@@ -1,0 +1,94 @@
+"""
+``cache_page`` for single views.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+from asgiref.sync import iscoroutinefunction
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from . import _core, pipeline
+from .middleware import CacheMiddleware
+from .policy import Area
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+def cache_page(
+    timeout: float | None,
+    *,
+    cache: str | None = None,
+    key_prefix: str | None = None,
+    cookies: Iterable[str] | None = None,
+    query: Iterable[str] | None = None,
+) -> Callable[[View], View]:
+    """
+    Cache the pages of a view, sync or async, for ``timeout`` seconds.
+
+    The first three arguments are those of ``django.views.decorators.cache.cache_page``.
+    ``cookies`` names the cookies that the pages depend on, instead of those that the view is seen
+    reading; ``query`` the query parameters (``*`` stands for anything), instead of all but the
+    ignored ones. What is not named is not in the key, so the view must not depend on it.
+    """
+    for name, value in (("cookies", cookies), ("query", query)):
+        if isinstance(value, str):
+            raise TypeError(f"{name} is the string {value!r}; expected a list of names.")
+    names = None if cookies is None else frozenset(cookies)
+    allowed = None if query is None else _core.Names(list(query))
+
+    def decorate(view: View) -> View:
+        middleware = CacheMiddleware(
+            view, page_timeout=timeout, cache_alias=cache, key_prefix=key_prefix
+        )
+        return _wrap(view, replace(middleware.area, query=allowed, cookies=names))
+
+    return decorate
+
+
+def _wrap(view: View, area: Area) -> View:
+    async def awrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        _check_request(request)
+        cached = await pipeline.alook_up(request, area)
+        if cached is not None:
+            return cached
+        response = await view(request, *args, **kwargs)
+        if _renders_later(response):
+            return _store_once_rendered(request, response, area)
+        return await pipeline.astore(request, response, area)
+
+    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        _check_request(request)
+        cached = pipeline.look_up(request, area)
+        if cached is not None:
+            return cached
+        response = view(request, *args, **kwargs)
+        if _renders_later(response):
+            return _store_once_rendered(request, response, area)
+        return pipeline.store(request, response, area)
+
+    wrapping: Any = awrapper if iscoroutinefunction(view) else wrapper
+    return cast(View, wraps(view)(wrapping))
+
+
+def _check_request(request: object) -> None:
+    if not hasattr(request, "META"):
+        raise TypeError(
+            "cache_page didn't receive an HttpRequest. If you are decorating a classmethod, be "
+            "sure to use @method_decorator."
+        )
+
+
+def _renders_later(response: Any) -> bool:
+    """Is this a TemplateResponse, whose content template response middleware may still change?"""
+    return callable(getattr(response, "render", None))
+
+
+def _store_once_rendered(request: HttpRequest, response: Any, area: Area) -> HttpResponseBase:
+    response.add_post_render_callback(lambda rendered: pipeline.store(request, rendered, area))
+    return cast(HttpResponseBase, response)

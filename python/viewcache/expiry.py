@@ -1,0 +1,237 @@
+"""
+The write path: what to expire, when, and in one command.
+
+Inside a transaction an expiry waits for the commit of the outermost block; what a transaction
+gathers is written once. A rolled back transaction or savepoint takes its expiries with it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary, WeakSet
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model
+from django.urls import NoReverseMatch, reverse
+from django.utils.functional import Promise
+from django.utils.translation import override
+
+from . import _core, conf, tags
+from .store import Store
+
+logger = logging.getLogger("viewcache.expiry")
+
+Paths = str | Promise | Iterable[str | Promise]
+
+
+class Expiry(NamedTuple):
+    """What an expiry did."""
+
+    #: The scopes that were expired, as text: ``path:/blog/``, ``tree:/``, ``tag:post:12``.
+    scopes: tuple[str, ...]
+    #: It waits for the commit of the transaction that is open.
+    waits: bool
+
+
+def expire(
+    *,
+    path: Paths | None = None,
+    tree: Paths | None = None,
+    tag: str | Model | type[Model] | Iterable[str | Model | type[Model]] | None = None,
+    view: str | None = None,
+    args: Sequence[Any] | None = None,
+    kwargs: dict[str, Any] | None = None,
+    obj: Model | Iterable[Model] | None = None,
+    everything: bool = False,
+    using: str | None = None,
+) -> Expiry:
+    """
+    Expire pages: every variant of them, whatever their host, query, language or cookies.
+
+    * ``path``: a path or full URL, or several. Its query is ignored.
+    * ``tree``: likewise, with every path below it.
+    * ``tag``: a tag, or several.
+    * ``view``, ``args``, ``kwargs``: as for ``reverse()``; in every language where URLs have one.
+    * ``obj``: a model instance, or several: its ``get_absolute_url()`` in every language, and
+      its own tag.
+    * ``everything``: the whole site.
+
+    Any of them together are one command to the cache. Inside a transaction (of the database
+    ``using``) it waits for the commit. Raises ``ValueError`` for what is no path or tag,
+    ``NoReverseMatch`` for an unknown view, and what the cache raises when it is down.
+    """
+    scopes = _scopes(path, tree, tag, view, args, kwargs, obj, everything)
+    connection = transaction.get_connection(using)
+    if connection.in_atomic_block:
+        on_commit(scopes, connection)
+        return Expiry(tuple(scopes), waits=True)
+    Store().write(conf.site().expiry(scopes))
+    return Expiry(tuple(scopes), waits=False)
+
+
+async def aexpire(
+    *,
+    path: Paths | None = None,
+    tree: Paths | None = None,
+    tag: str | Model | type[Model] | Iterable[str | Model | type[Model]] | None = None,
+    view: str | None = None,
+    args: Sequence[Any] | None = None,
+    kwargs: dict[str, Any] | None = None,
+    obj: Model | Iterable[Model] | None = None,
+    everything: bool = False,
+    using: str | None = None,
+) -> Expiry:
+    """As ``expire``, without blocking the event loop."""
+    scopes = _scopes(path, tree, tag, view, args, kwargs, obj, everything)
+    connection = transaction.get_connection(using)
+    if connection.in_atomic_block:
+        on_commit(scopes, connection)
+        return Expiry(tuple(scopes), waits=True)
+    await Store().awrite(conf.site().expiry(scopes))
+    return Expiry(tuple(scopes), waits=False)
+
+
+# -- What -----------------------------------------------------------------------------------------
+
+
+def _scopes(
+    path: Paths | None,
+    tree: Paths | None,
+    tag: Any,
+    view: str | None,
+    args: Sequence[Any] | None,
+    kwargs: dict[str, Any] | None,
+    obj: Any,
+    everything: bool,
+) -> list[str]:
+    if (args is not None or kwargs is not None) and view is None:
+        raise ValueError("args and kwargs were given without a view. Name the view, too.")
+    if path is tree is tag is view is obj is None and everything is False:
+        raise ValueError(
+            "Nothing to expire was given. Give path, tree, tag, view or obj; to expire the whole "
+            "site, call expire(everything=True)."
+        )
+    scopes: list[str] = []
+    for item in _several(path, str | Promise):
+        scopes += _core.scopes_of_path(text(item))
+    for item in _several(tree, str | Promise):
+        scopes += _core.scopes_of_tree(text(item))
+    for item in _several(tag, str | Model | type):
+        scopes.append(_core.scope_of_tag(tags.name_of(item)))
+    if view is not None:
+        found = in_every_language(lambda: reverse(view, args=args, kwargs=kwargs))
+        scopes += [scope for url in found for scope in _core.scopes_of_path(url)]
+    for item in _several(obj, Model):
+        scopes += scopes_of_object(item)
+    if everything:
+        scopes += _core.scopes_of_tree("/")
+    return list(dict.fromkeys(scopes))
+
+
+def _several(given: Any, single: Any) -> Iterable[Any]:
+    if given is None:
+        return ()
+    return [given] if isinstance(given, single) else given
+
+
+def text(path: object) -> str:
+    """A path as text; lazy strings are evaluated. Raises ``ValueError`` for anything else."""
+    if isinstance(path, str | Promise):
+        return str(path)
+    raise ValueError(f"{path!r} is not a path. Give a string such as '/blog/'.")
+
+
+def scopes_of_object(obj: Model) -> list[str]:
+    """The scopes of an object: its URL in every language, and its own tag."""
+    if not isinstance(obj, Model):
+        raise ValueError(f"{obj!r} is not a model instance. Give one that is saved.")
+    scopes = [_core.scope_of_tag(tags.name_of(obj))]
+    get_url = getattr(obj, "get_absolute_url", None)
+    if get_url is not None:
+        scopes = [
+            scope for url in in_every_language(get_url) for scope in _core.scopes_of_path(text(url))
+        ] + scopes
+    return scopes
+
+
+def in_every_language(url: Any) -> list[str]:
+    """What this function returns in each language of the site, without repetitions."""
+    if not settings.USE_I18N:
+        return [str(url())]
+    urls, error = [], None
+    for code, _ in settings.LANGUAGES:
+        try:
+            with override(code):
+                urls.append(str(url()))
+        except NoReverseMatch as missing:
+            # Some URLs exist in some languages only.
+            error = missing
+    if error is not None and not urls:
+        raise error
+    return list(dict.fromkeys(urls))
+
+
+# -- When -----------------------------------------------------------------------------------------
+
+
+class _Batch:
+    """What one savepoint (or the transaction itself) has gathered; called after the commit."""
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self.connection = connection
+        self.savepoints = list(connection.savepoint_ids)
+        self.scopes: dict[str, None] = {}
+
+    def __call__(self) -> None:
+        # Django drops the callbacks of a savepoint that was rolled back, so the batches that are
+        # alive are those that were committed. The first of them writes for all.
+        scopes: dict[str, None] = {}
+        for batch in list(_batches.get(self.connection, ())):
+            scopes.update(batch.scopes)
+            batch.scopes = {}
+        if scopes:
+            write_or_log(list(scopes))
+
+
+_batches: WeakKeyDictionary[BaseDatabaseWrapper, WeakSet[_Batch]] = WeakKeyDictionary()
+
+
+def on_commit(scopes: Iterable[str], connection: BaseDatabaseWrapper) -> None:
+    """
+    Expire these scopes when the transaction commits; at once where there is none.
+
+    A cache that is down then is logged at error level: the change is committed, and nobody is
+    there to whom an exception would be of use.
+    """
+    if not connection.in_atomic_block:
+        write_or_log(list(scopes))
+        return
+    batches = _batches.setdefault(connection, WeakSet())
+    here = list(connection.savepoint_ids)
+    batch = next((item for item in batches if item.savepoints == here and item.scopes), None)
+    if batch is None:
+        batch = _Batch(connection)
+        batches.add(batch)
+        connection.on_commit(batch, robust=True)
+    batch.scopes.update(dict.fromkeys(scopes))
+
+
+def write_or_log(scopes: list[str]) -> bool:
+    """Write an expiry; a fault is logged at error level. True when the cache took it."""
+    try:
+        Store().write(conf.site().expiry(scopes))
+    except ImproperlyConfigured:
+        raise
+    except Exception:
+        logger.exception(
+            "viewcache could not expire %s. Pages may be old until their timeout; expire again "
+            "when the cache is back.",
+            ", ".join(scopes[:20]) + (" …" if len(scopes) > 20 else ""),
+        )
+        return False
+    return True

@@ -1,0 +1,154 @@
+"""
+Drop-in ``learn_cache_key()`` and ``get_cache_key()``, and the ``expire_view_cache()`` that Django
+projects paste from blog posts. Thin doors to the functions of the extension module: the settings
+are read here, the work is done there.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any, NamedTuple
+
+from django.apps import apps
+from django.conf import settings
+from django.core.cache import caches
+from django.core.cache.backends.base import BaseCache
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.encoding import escape_uri_path
+from django.utils.functional import Promise
+from django.utils.timezone import get_current_timezone_name
+
+from . import _core, compat, conf, expiry
+from .request import language, zone
+from .store import Store
+
+
+def get_cache_key(
+    request: HttpRequest,
+    key_prefix: str | None = None,
+    method: str = "GET",
+    cache: BaseCache | None = None,
+) -> str | None:
+    """
+    ``django.utils.cache.get_cache_key`` with the cookies in canonical order.
+
+    Returns the key of the page that this request gets from Django's cache, or ``None`` when
+    nothing has been learnt about its URL. Raises what Django's raises.
+    """
+    recipe = compat.key_recipe()
+    if recipe is None:
+        return compat.django_get_cache_key(request, key_prefix, method, cache)
+    if key_prefix is None:
+        key_prefix = settings.CACHE_MIDDLEWARE_KEY_PREFIX
+    return _core.get_cache_key(
+        request,
+        key_prefix,
+        method,
+        caches[settings.CACHE_MIDDLEWARE_ALIAS] if cache is None else cache,
+        recipe=recipe,
+        url=request.build_absolute_uri(),
+        language=language(request),
+        zone=zone(),
+    )
+
+
+def learn_cache_key(
+    request: HttpRequest,
+    response: HttpResponseBase,
+    cache_timeout: float | None = None,
+    key_prefix: str | None = None,
+    cache: BaseCache | None = None,
+) -> str:
+    """
+    ``django.utils.cache.learn_cache_key`` with the cookies in canonical order.
+
+    Stores which headers the response varies on, for ``cache_timeout`` seconds, and returns the key
+    of its page. Raises what Django's raises.
+    """
+    recipe = compat.key_recipe()
+    if recipe is None:
+        return compat.django_learn_cache_key(request, response, cache_timeout, key_prefix, cache)
+    if key_prefix is None:
+        key_prefix = settings.CACHE_MIDDLEWARE_KEY_PREFIX
+    if cache_timeout is None:
+        cache_timeout = settings.CACHE_MIDDLEWARE_SECONDS
+    vary = response.headers.get("Vary")
+    return _core.learn_cache_key(
+        request,
+        [] if vary is None else compat.split_vary(vary),
+        cache_timeout,
+        key_prefix,
+        caches[settings.CACHE_MIDDLEWARE_ALIAS] if cache is None else cache,
+        recipe=recipe,
+        url=request.build_absolute_uri(),
+        language=language(request),
+        zone=zone(),
+    )
+
+
+class ExpireResult(NamedTuple):
+    """Whether the pages are expired, and what was done or why not."""
+
+    expired: bool
+    reason: str
+
+
+def expire_view_cache(path: str | Promise, key_prefix: str | None = None) -> ExpireResult:
+    """
+    Expire every cached variant of one path, at once.
+
+    Also deletes what stock Django code stored for it: the header lists, for every host and scheme
+    that ``ALLOWED_HOSTS``, the Sites table and ``VIEWCACHE["HOSTS"]`` name, every language, both
+    methods, and the site's ``key_prefix`` or the one given.
+
+    ``path`` is a path or a full URL, encoded or not. Returns ``(True, what was done)``, or
+    ``(False, why not)`` when the cache failed; never raises for a fault of the cache. Raises
+    ``ValueError`` for an empty or relative path, or what is no path.
+    """
+    given = expiry.text(path)
+    scopes = _core.scopes_of_path(given)
+    decoded = scopes[0].removeprefix("path:")
+    prefix = settings.CACHE_MIDDLEWARE_KEY_PREFIX if key_prefix is None else key_prefix
+    try:
+        generations = Store().generations
+        deleted = _core.expire_view_cache(
+            conf.site().expiry(scopes),
+            generations,
+            stock_cache=generations,
+            recipe=compat.key_recipe(),
+            # The decorator's pages have no prefix unless it was given one.
+            key_prefixes=list(dict.fromkeys([prefix, ""])),
+            urls=[f"{origin}{escape_uri_path(decoded)}" for origin in _origins(given)],
+            suffixes=list(product(_languages(), _zones())),
+        )
+    except Exception as fault:
+        return ExpireResult(False, f"The cache failed: {type(fault).__name__}: {fault}")
+    stock = f"; {deleted} entries of stock Django deleted" if deleted else ""
+    return ExpireResult(True, f"every variant of {decoded} expired{stock}")
+
+
+def _origins(given: str) -> list[str]:
+    """``scheme://host`` of all that stock Django may have stored a page of this path under."""
+    hosts = [host.lstrip(".") for host in settings.ALLOWED_HOSTS if "*" not in host]
+    hosts += conf.get().HOSTS
+    if settings.DEBUG and not settings.ALLOWED_HOSTS:
+        hosts += ["localhost", "127.0.0.1", "[::1]", "localhost:8000", "127.0.0.1:8000"]
+    if apps.is_installed("django.contrib.sites"):
+        sites: Any = apps.get_model("sites", "Site")
+        hosts += sites.objects.values_list("domain", flat=True)
+    origins = [f"{scheme}://{host}" for host in hosts for scheme in ("http", "https")]
+    if "://" in given:
+        scheme, _, rest = given.partition("://")
+        origins.append(f"{scheme.lower()}://{rest.split('/')[0].split('?')[0]}")
+    return list(dict.fromkeys(origins))
+
+
+def _languages() -> list[str | None]:
+    return [code for code, _ in settings.LANGUAGES] if settings.USE_I18N else [None]
+
+
+def _zones() -> list[str | None]:
+    if not settings.USE_TZ:
+        return [None]
+    return list(dict.fromkeys([settings.TIME_ZONE, str(get_current_timezone_name())]))

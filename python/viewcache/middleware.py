@@ -1,0 +1,167 @@
+"""
+Drop-in for Django's per-site cache middleware, with pages that can be expired::
+
+    MIDDLEWARE = [
+        "viewcache.middleware.UpdateCacheMiddleware",
+        ...
+        "viewcache.middleware.FetchFromCacheMiddleware",
+    ]
+
+As with Django's: ``UpdateCacheMiddleware`` first, so that it sees the response last, and
+``FetchFromCacheMiddleware`` last, so that it sees the request when language and session are known.
+The settings are Django's, too: ``CACHE_MIDDLEWARE_ALIAS``, ``CACHE_MIDDLEWARE_SECONDS`` and
+``CACHE_MIDDLEWARE_KEY_PREFIX``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.conf import settings
+from django.core.cache import DEFAULT_CACHE_ALIAS
+from django.core.cache.backends.base import BaseCache
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+
+from . import conf, pipeline, reads
+from .policy import Area
+from .store import Store
+
+GetResponse = Callable[[HttpRequest], Any]
+
+
+class _Middleware:
+    """What the three have in common: where pages are kept, and how a request goes through."""
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: GetResponse) -> None:
+        if get_response is None:
+            raise ValueError("get_response must be provided.")
+        self.get_response = get_response
+        self.cache_timeout: float | None = settings.CACHE_MIDDLEWARE_SECONDS
+        self.page_timeout: float | None = None
+        self.key_prefix: str = settings.CACHE_MIDDLEWARE_KEY_PREFIX
+        self.cache_alias: str = settings.CACHE_MIDDLEWARE_ALIAS
+        self.async_mode = iscoroutinefunction(get_response)
+        if self.async_mode:
+            markcoroutinefunction(cast(Any, self))
+
+    def __repr__(self) -> str:
+        name = getattr(self.get_response, "__qualname__", type(self.get_response).__name__)
+        return f"<{type(self).__qualname__} get_response={name}>"
+
+    @property
+    def cache(self) -> BaseCache:
+        """The cache of the pages."""
+        return Store(self.cache_alias).pages
+
+    @property
+    def area(self) -> Area:
+        """What the pipeline has to know of this middleware."""
+        return Area(self.cache_alias, self.key_prefix, self.cache_timeout, self.page_timeout)
+
+
+class UpdateCacheMiddleware(_Middleware):
+    """
+    The response half: stores the page if it may be stored.
+
+    It must be the first in ``MIDDLEWARE``, so that it sees the response that is sent.
+    """
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        if self.async_mode:
+            return self.__acall__(request)
+        self.watch(request)
+        return self.process_response(request, self.get_response(request))
+
+    async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
+        self.watch(request)
+        return await self.aprocess_response(request, await self.get_response(request))
+
+    def watch(self, request: HttpRequest) -> None:
+        """Note which cookies are read from here on, by middleware and by the view."""
+        if request.method in ("GET", "HEAD") and conf.get().VARY_ON_READ:
+            reads.watch(request)
+
+    def process_response(
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> HttpResponseBase:
+        """Store the page if it may be stored, and give it the headers of one that is cached."""
+        return pipeline.store(request, response, self.area)
+
+    async def aprocess_response(
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> HttpResponseBase:
+        """As ``process_response``."""
+        return await pipeline.astore(request, response, self.area)
+
+
+class FetchFromCacheMiddleware(_Middleware):
+    """
+    The request half: answers with the page if there is one.
+
+    It must be the last in ``MIDDLEWARE``, so that whatever a key depends on is known.
+    """
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        if self.async_mode:
+            return self.__acall__(request)
+        response = self.process_request(request)
+        return cast(HttpResponseBase, response or self.get_response(request))
+
+    async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
+        response = await self.aprocess_request(request)
+        return response or cast(HttpResponseBase, await self.get_response(request))
+
+    def process_request(self, request: HttpRequest) -> HttpResponse | None:
+        """The cached page, or ``None``."""
+        return pipeline.look_up(request, self.area)
+
+    async def aprocess_request(self, request: HttpRequest) -> HttpResponse | None:
+        """As ``process_request``."""
+        return await pipeline.alook_up(request, self.area)
+
+
+class CacheMiddleware(UpdateCacheMiddleware, FetchFromCacheMiddleware):
+    """
+    Both halves in one, for sites whose other middleware does not affect the page; and what
+    ``cache_page`` is made of.
+
+    Takes Django's arguments: ``cache_timeout`` and ``page_timeout`` in seconds, ``cache_alias``,
+    ``key_prefix``.
+    """
+
+    def __init__(
+        self,
+        get_response: GetResponse,
+        cache_timeout: float | None = None,
+        page_timeout: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(get_response)
+        # As Django's: an argument that is given as None means the default, not the setting.
+        if "key_prefix" in kwargs:
+            self.key_prefix = kwargs["key_prefix"] or ""
+        if "cache_alias" in kwargs:
+            self.cache_alias = kwargs["cache_alias"] or DEFAULT_CACHE_ALIAS
+        if cache_timeout is not None:
+            self.cache_timeout = cache_timeout
+        self.page_timeout = page_timeout
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        if self.async_mode:
+            return self.__acall__(request)
+        response = self.process_request(request)
+        if response is not None:
+            return response
+        return self.process_response(request, self.get_response(request))
+
+    async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
+        response = await self.aprocess_request(request)
+        if response is not None:
+            return response
+        return await self.aprocess_response(request, await self.get_response(request))

@@ -1,0 +1,305 @@
+"""
+The read path: look up a request, store its response. Each step once, sync and async.
+
+A request's way through the cache is its ``Visit``, at ``request._viewcache``. It begins with the
+look-up; on a miss it is the lease, which carries what the store step needs: the generations that
+were read before the view was, and the language and time zone that the key was made with.
+
+A fault of the cache never reaches the visitor: it is logged, the view answers, and nothing is
+stored.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from typing import cast
+
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+
+from . import _core, conf, page, policy, reads
+from . import request as canonical
+from .policy import Area, Permission
+from .store import Entry, Store
+
+logger = logging.getLogger("viewcache")
+
+_ATTRIBUTE = "_viewcache"
+
+
+class Visit:
+    """One request's way through the cache."""
+
+    __slots__ = ("area", "lookup", "outer", "reason", "status", "store", "tags")
+
+    def __init__(self, area: Area, outer: Visit | None = None) -> None:
+        self.area = area
+        #: The look-up, which is the lease after a miss; ``None`` when there was none.
+        self.lookup: _core.LookUp | None = None
+        self.store: Store | None = None
+        #: The visit of the middleware around this view, if it has one.
+        self.outer = outer
+        #: ``"hit"``, ``"miss"``, ``"stored"`` or ``"bypass"``; and why.
+        self.status = "bypass"
+        self.reason = ""
+        #: Scopes named before there was a look-up.
+        self.tags: list[str] = list(outer.tags) if outer else []
+
+    @property
+    def lease(self) -> _core.LookUp | None:
+        """The lease, while it may still be used to store a page."""
+        return self.lookup if self.status == "miss" else None
+
+    def is_for(self, area: Area) -> bool:
+        """Are pages of this area kept where this visit looked?"""
+        mine = self.area
+        return (mine.alias, mine.key_prefix) == (area.alias, area.key_prefix) and (
+            area.query is None or area.query is mine.query
+        )
+
+    def refuse(self, reason: str) -> None:
+        """Nothing of this visit is stored."""
+        self.status, self.reason = "bypass", reason
+
+    def settle(self, status: str, reason: str = "") -> None:
+        """The visit is over, and so is the one around it: a page is stored and served once."""
+        visit: Visit | None = self
+        while visit is not None:
+            if visit is self or visit.status == "miss":
+                visit.status, visit.reason = status, reason
+            visit = visit.outer
+
+
+def visit_of(request: HttpRequest) -> Visit | None:
+    """The innermost visit of this request."""
+    return cast("Visit | None", request.__dict__.get(_ATTRIBUTE))
+
+
+def expect(request: HttpRequest) -> Visit:
+    """A visit that has not begun: what is tagged before the look-up is kept on it."""
+    visit = Visit(Area(None, "", None))
+    request.__dict__[_ATTRIBUTE] = visit
+    return visit
+
+
+# -- Look up --------------------------------------------------------------------------------------
+
+
+def look_up(request: HttpRequest, area: Area) -> HttpResponse | None:
+    """The cached response for this request; ``None`` when the view has to answer."""
+    visit = _begin(request, area)
+    if visit is None or visit.lookup is None or visit.store is None:
+        return None
+    lookup, store = visit.lookup, visit.store
+    try:
+        while lookup.receive(store.fetch(*lookup.wanted()), time.time()):
+            pass
+        if lookup.hit is None and (absent := lookup.unclaimed()):
+            lookup.claim(store.claim(absent))
+    except Exception:
+        _fault(visit, "look up a page")
+        return None
+    return _answer(request, visit)
+
+
+async def alook_up(request: HttpRequest, area: Area) -> HttpResponse | None:
+    """As ``look_up``."""
+    visit = _begin(request, area)
+    if visit is None or visit.lookup is None or visit.store is None:
+        return None
+    lookup, store = visit.lookup, visit.store
+    try:
+        while lookup.receive(await store.afetch(*lookup.wanted()), time.time()):
+            pass
+        if lookup.hit is None and (absent := lookup.unclaimed()):
+            lookup.claim(await store.aclaim(absent))
+    except Exception:
+        _fault(visit, "look up a page")
+        return None
+    return _answer(request, visit)
+
+
+def _begin(request: HttpRequest, area: Area) -> Visit | None:
+    """A visit that is ready to look up; ``None`` where the lease of the one around it serves."""
+    outer = visit_of(request)
+    if outer is not None and outer.lease is not None and outer.is_for(area):
+        return None
+    visit = Visit(area, outer)
+    request.__dict__[_ATTRIBUTE] = visit
+    request.__dict__["_cache_update_cache"] = False
+    refusal = policy.refuses_request(request)
+    if refusal is not None:
+        visit.reason = refusal
+        return visit
+    if conf.get().VARY_ON_READ:
+        reads.watch(request)
+    visit.store = Store(area.alias)
+    try:
+        visit.lookup = canonical.begin(request, key_prefix=area.key_prefix, only=area.query)
+    except UnicodeError:
+        visit.reason = "text that is no text"
+        return visit
+    if visit.lookup is None:
+        visit.reason = "path too long"
+    elif visit.tags:
+        visit.lookup.read(visit.tags)
+    return visit
+
+
+def _answer(request: HttpRequest, visit: Visit) -> HttpResponse | None:
+    assert visit.lookup is not None
+    hit = visit.lookup.hit
+    if hit is None:
+        code, scope = visit.lookup.miss or ("", None)
+        visit.status = "miss"
+        # Django's own name for it; code that sets it to False keeps its page out of the cache.
+        request.__dict__["_cache_update_cache"] = True
+        visit.reason = f"{code} {scope}" if scope else code
+        return None
+    try:
+        response = page.response(hit, request, time.time())
+    except Exception:
+        _fault(visit, "make a response of a page")
+        return None
+    visit.settle("hit")
+    return response
+
+
+def _fault(visit: Visit, what: str) -> None:
+    logger.warning("viewcache could not %s; the view answers.", what, exc_info=True)
+    visit.refuse("cache fault")
+
+
+# -- While the view runs --------------------------------------------------------------------------
+
+
+def read(visit: Visit, scopes: Iterable[str]) -> bool:
+    """
+    The page that is being made reads these scopes: their generations, before their data.
+
+    True when one of them was read only now, so that data that was read before is not guarded.
+    """
+    scopes = list(scopes)
+    lease, store = visit.lease, visit.store
+    if lease is None or store is None:
+        visit.tags.extend(scopes)
+        return False
+    missing = lease.read(scopes)
+    try:
+        if missing:
+            lease.claim(store.fetch([], missing))
+        if absent := lease.unclaimed():
+            lease.claim(store.claim(absent))
+    except Exception:
+        _fault(visit, "read the generation of a tag")
+        return False
+    return bool(missing)
+
+
+async def aread(visit: Visit, scopes: Iterable[str]) -> bool:
+    """As ``read``."""
+    scopes = list(scopes)
+    lease, store = visit.lease, visit.store
+    if lease is None or store is None:
+        visit.tags.extend(scopes)
+        return False
+    missing = lease.read(scopes)
+    try:
+        if missing:
+            lease.claim(await store.afetch([], missing))
+        if absent := lease.unclaimed():
+            lease.claim(await store.aclaim(absent))
+    except Exception:
+        _fault(visit, "read the generation of a tag")
+        return False
+    return bool(missing)
+
+
+# -- Store ----------------------------------------------------------------------------------------
+
+
+def store(request: HttpRequest, response: HttpResponseBase, area: Area) -> HttpResponseBase:
+    """Store this response if it may be; it comes back with the headers of one that is cached."""
+    visit = _visit_to_store(request, area)
+    if visit is None or visit.store is None:
+        return response
+
+    def put(permission: Permission | str) -> None:
+        entries = _entries(visit, response, permission)
+        if entries and visit.store:
+            try:
+                visit.store.put(entries)
+            except Exception:
+                _fault(visit, "store a page")
+            else:
+                visit.settle("stored")
+
+    return policy.judge(request, response, area, put)
+
+
+async def astore(request: HttpRequest, response: HttpResponseBase, area: Area) -> HttpResponseBase:
+    """As ``store``."""
+    visit = _visit_to_store(request, area)
+    if visit is None or visit.store is None:
+        return response
+    if getattr(response, "is_rendered", True) is False:
+        # It renders in a thread, after the middleware of the view; there it is stored, too.
+        return store(request, response, area)
+    told: list[Permission | str] = []
+    response = policy.judge(request, response, area, told.append)
+    entries = _entries(visit, response, told[0]) if told else None
+    if entries:
+        try:
+            await visit.store.aput(entries)
+        except Exception:
+            _fault(visit, "store a page")
+        else:
+            visit.settle("stored")
+    return response
+
+
+def _visit_to_store(request: HttpRequest, area: Area) -> Visit | None:
+    """The visit whose lease this middleware or decorator stores with."""
+    if request.__dict__.get("_cache_update_cache") is False:
+        return None
+    visit = visit_of(request)
+    while visit is not None and not visit.is_for(area):
+        visit = visit.outer
+    return visit if visit is not None and visit.lease is not None else None
+
+
+def _entries(
+    visit: Visit, response: HttpResponseBase, permission: Permission | str
+) -> list[Entry] | None:
+    """What to set for this response; ``None``, with the reason on the visit, for nothing."""
+    if isinstance(permission, str):
+        visit.reason = permission
+        return None
+    lease = visit.lease
+    if lease is None or not isinstance(response, HttpResponse):
+        return None
+    cut = page.cut(response, permission.secret)
+    if isinstance(cut, str):
+        visit.reason = cut
+        return None
+    body, slots = cut
+    try:
+        entries, why = lease.store(
+            status=response.status_code,
+            reason=page.reason(response),
+            headers=page.headers(response, slots=bool(slots)),
+            body=body,
+            slots=slots,
+            public=permission.public,
+            vary=set(permission.vary),
+            cookies=None if permission.cookies is None else set(permission.cookies),
+            timeout=permission.timeout,
+            now=time.time(),
+        )
+    except UnicodeError:
+        entries, why = None, "text that is no text"
+    if why is not None:
+        visit.reason = why
+    return entries

@@ -1,0 +1,220 @@
+"""
+May a request be looked up, may its response be stored? And if not, why not.
+
+Django decides: its own ``process_response()`` is asked, against a recording store, and what it
+would have stored is what may be stored. The rules here come on top; they are those of the newest
+Django whatever Django is installed, and two of our own (no ``Set-Cookie``, no dot segments).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.middleware.cache import UpdateCacheMiddleware as DjangoUpdateCacheMiddleware
+
+from . import _core, conf, reads
+from .request import has_body
+
+
+@dataclass(frozen=True)
+class Area:
+    """Where and how long pages are kept: what a middleware or a decorator was configured with."""
+
+    #: The cache alias of the pages; ``None`` is that of the generations.
+    alias: str | None
+    key_prefix: str
+    #: Seconds, where the response names none.
+    cache_timeout: float | None
+    #: Seconds, whatever the response names.
+    page_timeout: float | None = None
+    #: Query parameters that a view allows into its keys; ``None`` leaves it to the settings.
+    query: _core.Names | None = None
+    #: Cookies that a view says its pages depend on; ``None`` leaves it to what is read.
+    cookies: frozenset[str] | None = None
+
+
+def refuses_request(request: HttpRequest) -> str | None:
+    """Why this request is not looked up, or ``None``."""
+    if request.method not in ("GET", "HEAD"):
+        return "method"
+    if has_body(request):
+        return "request body"
+    if "/." in request.path and any(part in (".", "..") for part in request.path.split("/")):
+        return "dot segments"
+    return None
+
+
+@dataclass(frozen=True)
+class Permission:
+    """A response may be stored, this way."""
+
+    #: Seconds.
+    timeout: int
+    #: Header names, lower case, without ``cookie``.
+    vary: frozenset[str]
+    #: Cookie names, ``None`` for the whole header.
+    cookies: frozenset[str] | None
+    public: bool
+    #: The CSRF secret whose tokens have to be cut out of the body.
+    secret: str | None
+
+
+def judge(
+    request: HttpRequest,
+    response: HttpResponseBase,
+    area: Area,
+    stored: Callable[[Permission | str], None],
+) -> HttpResponseBase:
+    """
+    Ask Django about this response, and tell ``stored`` what came of it: a ``Permission`` or the
+    reason for none. For a response that renders later it is told once that is done.
+
+    Returns the response with the headers that Django gives one that is cached.
+    """
+    reason = _refuses_now(request, response)
+    if reason is not None:
+        stored(reason)
+        return response
+    recorder = _Recorder(lambda final, timeout: stored(_permission(request, final, area, timeout)))
+    response = cast(Any, _Django(recorder, area)).process_response(request, response)
+    if not recorder.asked:
+        stored(_djangos_reason(response))
+    return response
+
+
+class _Recorder:
+    """A cache that only notes what Django would have stored."""
+
+    def __init__(self, found: Callable[[HttpResponseBase, float], None]) -> None:
+        self.asked = False
+        self._found = found
+
+    def set(self, key: str, value: Any, timeout: float, version: Any = None) -> None:
+        self.asked = True
+        if isinstance(value, HttpResponseBase):
+            self._found(value, timeout)
+
+
+class _Django(DjangoUpdateCacheMiddleware):
+    """The installed Django's own decision, without its cache."""
+
+    def __init__(self, recorder: _Recorder, area: Area) -> None:
+        # Not super().__init__(): it reads the settings that the area already holds.
+        self._recorder = recorder
+        self.page_timeout = area.page_timeout
+        self.cache_timeout = cast(Any, area.cache_timeout)
+        self.key_prefix = area.key_prefix
+
+    @property
+    def cache(self) -> Any:
+        return self._recorder
+
+    def _should_update_cache(self, request: HttpRequest, response: HttpResponseBase) -> bool:
+        return True
+
+
+def _refuses_now(request: HttpRequest, response: HttpResponseBase) -> str | None:
+    """What forbids storing before Django is asked."""
+    if response.streaming:
+        return "streaming"
+    if response.status_code not in (200, 304):
+        return f"status {response.status_code}"
+    forbidding, public = _core.read_cache_control(_header(response, "Cache-Control"))
+    if forbidding is not None:
+        return f"Cache-Control: {forbidding}"
+    if "HTTP_AUTHORIZATION" in request.META and not public:
+        return "Authorization"
+    return None
+
+
+def _djangos_reason(response: HttpResponseBase) -> str:
+    """A name for a refusal of Django's that none of our rules gave first."""
+    if response.status_code != 200:
+        return f"status {response.status_code}"
+    if response.cookies:
+        return "Set-Cookie"
+    vary, why = _core.read_vary(_header(response, "Vary"))
+    return why if vary is None and why else "timeout 0"
+
+
+def _permission(
+    request: HttpRequest, response: HttpResponseBase, area: Area, timeout: float
+) -> Permission | str:
+    """What Django would store, by the stricter rules."""
+    seen = reads.of(request) if conf.get().VARY_ON_READ else None
+    names, why = _core.read_vary(_header(response, "Vary"))
+    if names is None:
+        return why or "Vary"
+    _, public = _core.read_cache_control(_header(response, "Cache-Control"))
+    secret = request.META.get("CSRF_COOKIE") if seen is not None and seen.token else None
+    allowed = _csrf_cookies(request, seen) if secret else frozenset()
+    if any(name not in allowed for name in response.cookies):
+        return "Set-Cookie"
+    session = getattr(request, "session", None)
+    if getattr(session, "modified", False) and not (secret and _only_csrf(session)):
+        return "session modified"
+    if _has_messages(request):
+        return "messages"
+    vary = set(names)
+    if settings.USE_I18N:
+        # The language is in the key (Django ticket #18191).
+        vary.discard("accept-language")
+    whole = "cookie" in vary
+    vary.discard("cookie")
+    if area.cookies is not None:
+        cookies: frozenset[str] | None = area.cookies
+    elif seen is None:
+        cookies = None if whole else frozenset()
+    else:
+        cookies = _cookies_read(seen, session, whole=whole, token=secret is not None)
+    if timeout < 1:
+        return "timeout 0"
+    return Permission(int(timeout), frozenset(vary), cookies, public, secret)
+
+
+def _cookies_read(
+    seen: reads.Reads, session: Any, *, whole: bool, token: bool
+) -> frozenset[str] | None:
+    """The cookies that a page depends on, by what was read."""
+    if seen.all is not None:
+        return None
+    names = set(seen.names)
+    if seen.session:
+        names.add(reads.session_cookie())
+    if whole and not names and not token:
+        # Vary: Cookie, and nobody was seen reading any: it stands for something we cannot see.
+        return None
+    return frozenset(names)
+
+
+def _csrf_cookies(request: HttpRequest, seen: reads.Reads | None) -> frozenset[str]:
+    """The cookies that Django sets on a response only because a CSRF token was asked for."""
+    if not settings.CSRF_USE_SESSIONS:
+        return frozenset({settings.CSRF_COOKIE_NAME})
+    session = getattr(request, "session", None)
+    if seen is not None and not seen.session and _only_csrf(session):
+        return frozenset({reads.session_cookie()})
+    return frozenset()
+
+
+def _only_csrf(session: Any) -> bool:
+    """Holds the session nothing but the CSRF secret?"""
+    data = getattr(session, "_session_cache", {})
+    return bool(settings.CSRF_USE_SESSIONS) and set(data) <= {"_csrftoken"}
+
+
+def _has_messages(request: HttpRequest) -> bool:
+    """Were one-shot messages shown or added? They are for this visitor, this once."""
+    storage = getattr(request, "_messages", None)
+    return bool(
+        getattr(storage, "_loaded_data", None) or getattr(storage, "_queued_messages", None)
+    )
+
+
+def _header(response: HttpResponseBase, name: str) -> str:
+    return response.headers.get(name, "")

@@ -1,0 +1,141 @@
+"""
+Signal receivers that expire the pages of what was saved.
+
+Connect them by hand::
+
+    post_save.connect(viewcache.receivers.expire_instance, sender=Post)
+
+or name the models in ``VIEWCACHE["EXPIRE_ON_SAVE"]``. Several saves in one transaction become one
+expiry, after its commit.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.models import Model, signals
+from django.utils.module_loading import import_string
+
+from . import _core, compat, conf, expiry, tags
+
+logger = logging.getLogger("viewcache.expiry")
+
+#: Where an instance keeps, between ``pre_save`` and ``post_save``, what its old self was shown on.
+_BEFORE = "_viewcache_before"
+
+Urls = Callable[[Any], Iterable[Any]]
+
+
+def expire_instance(sender: type[Model], instance: Model, **kwargs: Any) -> None:
+    """
+    Expire the pages of this instance: for ``post_save``, ``post_delete`` and ``m2m_changed``.
+
+    What these are ``VIEWCACHE["EXPIRE_ON_SAVE"]`` says for the model; otherwise its
+    ``get_absolute_url()``, in every language, the object's tag and its model's. When a save
+    changes the URL, the old one is expired, too. Loading fixtures (``raw=True``) expires nothing.
+    A fault of the cache is logged and never breaks the save.
+    """
+    if kwargs.get("raw") or str(kwargs.get("action", "post_")).startswith("pre_"):
+        return
+    if kwargs.get("signal") is signals.m2m_changed and not isinstance(instance, Model):
+        return
+    using = kwargs.get("using") or instance._state.db or DEFAULT_DB_ALIAS
+    scopes = [*instance.__dict__.pop(_BEFORE, ()), *_scopes(instance)]
+    expiry.on_commit(dict.fromkeys(scopes), connections[using])
+
+
+def remember_before(sender: type[Model], instance: Model, **kwargs: Any) -> None:
+    """``pre_save``: what the instance's row in the database is shown on, before it changes."""
+    if kwargs.get("raw") or instance._state.adding or instance.pk is None:
+        return
+    if not _is_received(sender):
+        return
+    using = kwargs.get("using") or DEFAULT_DB_ALIAS
+    before = sender._base_manager.using(using).filter(pk=instance.pk).first()
+    if before is not None:
+        instance.__dict__[_BEFORE] = _scopes(before)
+
+
+def connect() -> None:
+    """Connect what the settings name; called once the models are loaded."""
+    signals.pre_save.connect(remember_before, dispatch_uid="viewcache.remember_before")
+    for label in conf.get().EXPIRE_ON_SAVE:
+        for signal in (signals.post_save, signals.post_delete):
+            signal.connect(_of_settings, sender=label, dispatch_uid=f"viewcache.{label}")
+    if conf.get().EXPIRE_ON_SAVE:
+        signals.m2m_changed.connect(_of_settings_m2m, dispatch_uid="viewcache.m2m")
+
+
+def _of_settings(sender: type[Model], instance: Model, **kwargs: Any) -> None:
+    expire_instance(sender, instance, **kwargs)
+
+
+def _of_settings_m2m(sender: type[Model], instance: Any, **kwargs: Any) -> None:
+    if isinstance(instance, Model) and _label(type(instance)) in conf.get().EXPIRE_ON_SAVE:
+        expire_instance(sender, instance, **kwargs)
+    related = kwargs.get("model")
+    if related is not None and _label(related) in conf.get().EXPIRE_ON_SAVE:
+        # The other side of the relation has changed, too.
+        for other in related._base_manager.filter(pk__in=kwargs.get("pk_set") or ()):
+            expire_instance(sender, other, **kwargs)
+
+
+def _is_received(sender: type[Model]) -> bool:
+    return _label(sender) in conf.get().EXPIRE_ON_SAVE or compat.is_connected(
+        signals.post_save, expire_instance, sender
+    )
+
+
+def _label(model: type[Model]) -> str:
+    return (model._meta.concrete_model or model)._meta.label
+
+
+def _scopes(instance: Model) -> list[str]:
+    """What to expire for this instance. A fault of the site's own callable is logged."""
+    model = type(instance)
+    own = [
+        _core.scope_of_tag(tags.name_of(instance)),
+        _core.scope_of_tag(tags.name_of(model)),
+    ]
+    try:
+        urls = _callable(_label(model))
+        if urls is None:
+            return [*expiry.scopes_of_object(instance), *own]
+        return [scope for item in urls(instance) for scope in scopes_of(item)] + own
+    except ImproperlyConfigured:
+        raise
+    except Exception:
+        logger.exception(
+            "viewcache could not tell the pages of %r; its tags are expired.", instance
+        )
+        return own
+
+
+def scopes_of(item: Any) -> list[str]:
+    """The scopes of what a callable returned: a path or URL, ``tree:/…/``, or a tag."""
+    if isinstance(item, Model | type):
+        return [_core.scope_of_tag(tags.name_of(item))]
+    name = expiry.text(item)
+    if name.startswith("tree:/"):
+        return _core.scopes_of_tree(name.removeprefix("tree:"))
+    if name.startswith("/") or "://" in name:
+        return _core.scopes_of_path(name)
+    return [_core.scope_of_tag(name.removeprefix("tag:"))]
+
+
+def _callable(label: str) -> Urls | None:
+    given = conf.get().EXPIRE_ON_SAVE.get(label)
+    if given is None or callable(given):
+        return given
+    try:
+        found = import_string(given)
+    except ImportError as error:
+        raise ImproperlyConfigured(
+            f"VIEWCACHE['EXPIRE_ON_SAVE'][{label!r}] is {given!r}, which cannot be imported: "
+            f"{error}"
+        ) from error
+    return found  # type: ignore[no-any-return]

@@ -1,0 +1,72 @@
+"""
+``HttpRequest`` to the canonical request: the only reader of META, language and time zone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.utils.timezone import get_current_timezone_name
+from django.utils.translation import get_language
+
+from . import _core, conf
+
+
+def language(request: HttpRequest) -> str | None:
+    """The language that enters the key, as Django takes it; ``None`` without ``USE_I18N``."""
+    if not settings.USE_I18N:
+        return None
+    return str(getattr(request, "LANGUAGE_CODE", None) or get_language())
+
+
+def zone() -> str | None:
+    """The time zone that enters the key; ``None`` without ``USE_TZ``."""
+    return str(get_current_timezone_name()) if settings.USE_TZ else None
+
+
+def has_body(request: HttpRequest) -> bool:
+    """Does the request carry content (RFC 9110 section 6.4)? A GET that does is nobody's twin."""
+    length = request.META.get("CONTENT_LENGTH")
+    return (bool(length) and length != "0") or "HTTP_TRANSFER_ENCODING" in request.META
+
+
+def begin(
+    request: HttpRequest, *, key_prefix: str, only: _core.Names | None
+) -> _core.LookUp | None:
+    """
+    Begin the look-up of this request; ``None`` when its path is beyond the limits.
+
+    Raises ``DisallowedHost`` as ``request.get_host()`` does, ``UnicodeEncodeError`` for text
+    that is no text.
+    """
+    meta: dict[str, Any] = request.META
+    query, raw = _query(request, meta.get("QUERY_STRING") or "")
+    return conf.site().look_up(
+        meta,
+        method=request.method or "GET",
+        key_prefix=key_prefix,
+        scheme=request.scheme or "http",
+        host=request.get_host(),
+        path=request.path,
+        query=query,
+        raw_query=raw,
+        only=only,
+        language=language(request),
+        zone=zone(),
+    )
+
+
+def _query(request: HttpRequest, query: str) -> tuple[str, bool]:
+    """The query as ``request.GET`` decodes it, and whether it must be taken as it stands."""
+    encoding = (request.encoding or settings.DEFAULT_CHARSET).lower()
+    if encoding not in ("utf-8", "utf8"):
+        return query, True
+    if not query.isascii() and hasattr(request, "environ"):
+        # WSGI hands over bytes as latin-1; QueryDict reads them as UTF-8, or else as latin-1.
+        try:
+            return query.encode("latin-1").decode(), False
+        except UnicodeError:
+            pass
+    return query, False

@@ -1,0 +1,147 @@
+"""
+Django's cache backends, sync and async: the only user of ``caches``.
+
+Under ASGI a backend that keeps its entries in this process is called at once, one with an async
+client of its own is awaited, and any other costs one hop to a thread for each step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.core.cache import caches
+from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.db import BaseDatabaseCache
+from django.core.cache.backends.dummy import DummyCache
+from django.core.cache.backends.locmem import LocMemCache
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: An entry to set: key, record, seconds.
+Entry = tuple[str, bytes, int]
+
+#: Up to so many absent generations are added one by one, so that readers who come at once agree
+#: on one. More are set in one command: the readers may disagree, and then store pages that nobody
+#: is served, never pages that are old (every new generation is an expiry).
+ADD_LIMIT = 4
+
+
+class UnconfirmedError(Exception):
+    """The cache did not confirm that an expiry was written."""
+
+
+class Store:
+    """
+    The cache of the pages, and the one where generations live: always that of
+    ``CACHE_MIDDLEWARE_ALIAS``, whatever cache a view keeps its pages in.
+
+    Raises ``InvalidCacheBackendError`` for an unknown alias; the steps raise what the backend
+    raises.
+    """
+
+    def __init__(self, alias: str | None = None) -> None:
+        self.generations: BaseCache = caches[settings.CACHE_MIDDLEWARE_ALIAS]
+        self.pages: BaseCache = self.generations if alias is None else caches[alias]
+
+    # -- Sync -------------------------------------------------------------------------------------
+
+    def fetch(self, pages: Sequence[str], generations: Sequence[str]) -> dict[str, Any]:
+        """What is under these keys: one ``get_many``, two when pages live in another cache."""
+        if self.pages is self.generations:
+            return dict(self.pages.get_many([*pages, *generations]))
+        found = dict(self.generations.get_many(generations)) if generations else {}
+        return found | dict(self.pages.get_many(pages)) if pages else found
+
+    def claim(self, entries: Mapping[str, int]) -> dict[str, Any]:
+        """Give absent generations a value, and read back what they have then."""
+        if len(entries) > ADD_LIMIT:
+            self.generations.set_many(dict(entries), None)
+        else:
+            for key, token in entries.items():
+                self.generations.add(key, token, None)
+        return dict(self.generations.get_many(list(entries)))
+
+    def put(self, entries: Sequence[Entry]) -> None:
+        """Set the entries of a page."""
+        for key, value, seconds in entries:
+            self.pages.set(key, value, seconds)
+
+    def write(self, entries: Mapping[str, int]) -> None:
+        """Write new generations, in one command; ``UnconfirmedError`` when some were not taken."""
+        if len(entries) == 1:
+            [(key, token)] = entries.items()
+            self.generations.set(key, token, None)
+        elif entries:
+            _confirm(self.generations.set_many(dict(entries), None), entries)
+
+    # -- Async ------------------------------------------------------------------------------------
+
+    async def afetch(self, pages: Sequence[str], generations: Sequence[str]) -> dict[str, Any]:
+        """As ``fetch``."""
+        if not self._native:
+            return await self._run(self.fetch, pages, generations)
+        if self.pages is self.generations:
+            return dict(await self.pages.aget_many([*pages, *generations]))
+        found = dict(await self.generations.aget_many(generations)) if generations else {}
+        return found | dict(await self.pages.aget_many(pages)) if pages else found
+
+    async def aclaim(self, entries: Mapping[str, int]) -> dict[str, Any]:
+        """As ``claim``."""
+        if not self._native:
+            return await self._run(self.claim, entries)
+        if len(entries) > ADD_LIMIT:
+            await self.generations.aset_many(dict(entries), None)
+        else:
+            for key, token in entries.items():
+                await self.generations.aadd(key, token, None)
+        return dict(await self.generations.aget_many(list(entries)))
+
+    async def aput(self, entries: Sequence[Entry]) -> None:
+        """As ``put``."""
+        if not self._native:
+            return await self._run(self.put, entries)
+        for key, value, seconds in entries:
+            await self.pages.aset(key, value, seconds)
+        return None
+
+    async def awrite(self, entries: Mapping[str, int]) -> None:
+        """As ``write``."""
+        if not self._native:
+            return await self._run(self.write, entries)
+        if len(entries) == 1:
+            [(key, token)] = entries.items()
+            await self.generations.aset(key, token, None)
+        elif entries:
+            _confirm(await self.generations.aset_many(dict(entries), None), entries)
+        return None
+
+    @property
+    def _native(self) -> bool:
+        return _is_native(self.pages) and _is_native(self.generations)
+
+    async def _run(self, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """A sync step: here when it stays in this process, else in one hop to a thread."""
+        backends = (self.pages, self.generations)
+        if all(isinstance(backend, LocMemCache | DummyCache) for backend in backends):
+            return step(*args, **kwargs)
+        # Connections to the database belong to the thread that Django's other sync code runs in.
+        sensitive = any(isinstance(backend, BaseDatabaseCache) for backend in backends)
+        return await sync_to_async(step, thread_sensitive=sensitive)(*args, **kwargs)
+
+
+def _is_native(backend: BaseCache) -> bool:
+    """Has the backend an async client of its own?"""
+    kind = type(backend)
+    return kind.aget_many is not BaseCache.aget_many and kind.aset is not BaseCache.aset
+
+
+def _confirm(failed: list[Any] | None, entries: Mapping[str, int]) -> None:
+    if failed:
+        raise UnconfirmedError(
+            f"The cache did not take {len(failed)} of {len(entries)} new generations, so pages may "
+            "still be served that should have expired. Check the cache and expire again."
+        )

@@ -1,0 +1,91 @@
+"""
+Tags: names that a page carries wherever it lives, so that it can be expired by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+from asgiref.sync import iscoroutinefunction
+from django.db.models import Model
+from django.http import HttpRequest
+
+from . import _core, pipeline, reads
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+def tag(request: HttpRequest, *tags: str | Model | type[Model]) -> bool:
+    """
+    The page that is being made for this request carries these tags.
+
+    Call it **before** reading the data that the tag stands for: the tag's generation is read here.
+    A tag is a string of 1 to 250 characters, a model instance (``blog.post:12``) or a model class
+    (``blog.post``). Without a cache around it, it does nothing.
+
+    Returns True when a generation was read only now: what the page has read of that data before is
+    not guarded, and must be read again. (The first request of a URL gets True, later ones know the
+    tags of the URL beforehand.) Raises ``ValueError`` for what is no tag.
+    """
+    scopes = [_core.scope_of_tag(name_of(item)) for item in tags]
+    visit = _visit(request)
+    return visit is not None and pipeline.read(visit, scopes)
+
+
+async def atag(request: HttpRequest, *tags: str | Model | type[Model]) -> bool:
+    """As ``tag``, for async views."""
+    scopes = [_core.scope_of_tag(name_of(item)) for item in tags]
+    visit = _visit(request)
+    return visit is not None and await pipeline.aread(visit, scopes)
+
+
+def tagged(*tags: str | Callable[..., str]) -> Callable[[View], View]:
+    """
+    The pages of this view, sync or async, carry these tags.
+
+    ``{name}`` in a tag is filled in from the arguments of the URL (``@tagged("post:{pk}")``); a
+    callable is called with the view's arguments. Stands outside or inside ``cache_page``.
+    """
+    if not tags or not all(isinstance(item, str) or callable(item) for item in tags):
+        raise TypeError(f"tagged() was given {tags!r}; expected tags, such as @tagged('posts').")
+
+    def names(request: HttpRequest, args: Any, kwargs: Any) -> list[str]:
+        return [
+            item.format(**kwargs) if isinstance(item, str) else item(request, *args, **kwargs)
+            for item in tags
+        ]
+
+    def decorate(view: View) -> View:
+        async def awrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            await atag(request, *names(request, args, kwargs))
+            return await view(request, *args, **kwargs)
+
+        def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            tag(request, *names(request, args, kwargs))
+            return view(request, *args, **kwargs)
+
+        wrapping: Any = awrapper if iscoroutinefunction(view) else wrapper
+        return cast(View, wraps(view)(wrapping))
+
+    return decorate
+
+
+def name_of(item: str | Model | type[Model]) -> str:
+    """The tag of an object (``blog.post:12``) or a model (``blog.post``); a string as it is."""
+    if isinstance(item, str):
+        return item
+    if isinstance(item, Model):
+        return f"{item._meta.concrete_model._meta.label_lower}:{item.pk}"  # type: ignore[union-attr]
+    if isinstance(item, type) and issubclass(item, Model):
+        concrete = item._meta.concrete_model or item
+        return concrete._meta.label_lower
+    raise ValueError(f"{item!r} is not a tag. Give a string such as 'post:12', or a model.")
+
+
+def _visit(request: HttpRequest) -> pipeline.Visit | None:
+    seen = reads.of(request)
+    if seen is not None and seen.is_paused:
+        return None
+    return pipeline.visit_of(request) or pipeline.expect(request)
