@@ -12,16 +12,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, WeakSet
 
-from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils.functional import Promise
-from django.utils.translation import override
 
-from . import _core, conf, tags
+from . import _core, conf
+from . import scopes as scopes_of
 from .store import Store
 
 logger = logging.getLogger("viewcache.expiry")
@@ -118,16 +117,16 @@ def _scopes(
         )
     scopes: list[str] = []
     for item in _several(path, str | Promise):
-        scopes += _core.scopes_of_path(text(item))
+        scopes += _core.scopes_of_path(scopes_of.text(item))
     for item in _several(tree, str | Promise):
-        scopes += _core.scopes_of_tree(text(item))
+        scopes += _core.scopes_of_tree(scopes_of.text(item))
     for item in _several(tag, str | Model | type):
-        scopes.append(_core.scope_of_tag(tags.name_of(item)))
+        scopes.append(_core.scope_of_tag(scopes_of.name_of(item)))
     if view is not None:
-        found = in_every_language(lambda: reverse(view, args=args, kwargs=kwargs))
+        found = scopes_of.in_every_language(lambda: reverse(view, args=args, kwargs=kwargs))
         scopes += [scope for url in found for scope in _core.scopes_of_path(url)]
     for item in _several(obj, Model):
-        scopes += scopes_of_object(item)
+        scopes += scopes_of.object_scopes(item)
     if everything:
         scopes += _core.scopes_of_tree("/")
     return list(dict.fromkeys(scopes))
@@ -137,43 +136,6 @@ def _several(given: Any, single: Any) -> Iterable[Any]:
     if given is None:
         return ()
     return [given] if isinstance(given, single) else given
-
-
-def text(path: object) -> str:
-    """A path as text; lazy strings are evaluated. Raises ``ValueError`` for anything else."""
-    if isinstance(path, str | Promise):
-        return str(path)
-    raise ValueError(f"{path!r} is not a path. Give a string such as '/blog/'.")
-
-
-def scopes_of_object(obj: Model) -> list[str]:
-    """The scopes of an object: its URL in every language, and its own tag."""
-    if not isinstance(obj, Model):
-        raise ValueError(f"{obj!r} is not a model instance. Give one that is saved.")
-    scopes = [_core.scope_of_tag(tags.name_of(obj))]
-    get_url = getattr(obj, "get_absolute_url", None)
-    if get_url is not None:
-        scopes = [
-            scope for url in in_every_language(get_url) for scope in _core.scopes_of_path(text(url))
-        ] + scopes
-    return scopes
-
-
-def in_every_language(url: Any) -> list[str]:
-    """What this function returns in each language of the site, without repetitions."""
-    if not settings.USE_I18N:
-        return [str(url())]
-    urls, error = [], None
-    for code, _ in settings.LANGUAGES:
-        try:
-            with override(code):
-                urls.append(str(url()))
-        except NoReverseMatch as missing:
-            # Some URLs exist in some languages only.
-            error = missing
-    if error is not None and not urls:
-        raise error
-    return list(dict.fromkeys(urls))
 
 
 # -- When -----------------------------------------------------------------------------------------

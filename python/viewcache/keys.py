@@ -19,7 +19,7 @@ from django.utils.encoding import escape_uri_path
 from django.utils.functional import Promise
 from django.utils.timezone import get_current_timezone_name
 
-from . import _core, compat, conf, expiry
+from . import _core, compat, conf, scopes
 from .request import language, zone
 from .store import Store
 
@@ -106,14 +106,14 @@ def expire_view_cache(path: str | Promise, key_prefix: str | None = None) -> Exp
     ``(False, why not)`` when the cache failed; never raises for a fault of the cache. Raises
     ``ValueError`` for an empty or relative path, or what is no path.
     """
-    given = expiry.text(path)
-    scopes = _core.scopes_of_path(given)
-    decoded = scopes[0].removeprefix("path:")
+    given = scopes.text(path)
+    written = _core.scopes_of_path(given)
+    decoded = written[0].removeprefix("path:")
     prefix = settings.CACHE_MIDDLEWARE_KEY_PREFIX if key_prefix is None else key_prefix
     try:
         generations = Store().generations
         deleted = _core.expire_view_cache(
-            conf.site().expiry(scopes),
+            conf.site().expiry(written),
             generations,
             stock_cache=generations,
             recipe=compat.key_recipe(),

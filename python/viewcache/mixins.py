@@ -12,7 +12,7 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from . import tags
+from . import scopes, tags
 from .decorators import cache_page
 
 
@@ -53,7 +53,7 @@ class CacheMixin:
         request, model = cast(Any, self).request, self._cache_model()
         pk = cast(Any, self).kwargs.get(getattr(self, "pk_url_kwarg", "pk"))
         if model is not None and pk is not None:
-            tags.tag(request, f"{tags.name_of(model)}:{pk}")
+            tags.tag(request, f"{scopes.name_of(model)}:{pk}")
         found = cast(Any, super()).get_object(*args, **kwargs)
         if isinstance(found, Model) and tags.tag(request, found):
             # Found by a slug, so its tag is read only now, and it may have changed in between.

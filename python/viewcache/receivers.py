@@ -20,7 +20,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Model, signals
 from django.utils.module_loading import import_string
 
-from . import _core, compat, conf, expiry, tags
+from . import _core, compat, conf, expiry, scopes
 
 logger = logging.getLogger("viewcache.expiry")
 
@@ -44,8 +44,8 @@ def expire_instance(sender: type[Model], instance: Model, **kwargs: Any) -> None
     if kwargs.get("signal") is signals.m2m_changed and not isinstance(instance, Model):
         return
     using = kwargs.get("using") or instance._state.db or DEFAULT_DB_ALIAS
-    scopes = [*instance.__dict__.pop(_BEFORE, ()), *_scopes(instance)]
-    expiry.on_commit(dict.fromkeys(scopes), connections[using])
+    before = instance.__dict__.pop(_BEFORE, ())
+    expiry.on_commit(dict.fromkeys([*before, *_scopes(instance)]), connections[using])
 
 
 def remember_before(sender: type[Model], instance: Model, **kwargs: Any) -> None:
@@ -98,14 +98,14 @@ def _scopes(instance: Model) -> list[str]:
     """What to expire for this instance. A fault of the site's own callable is logged."""
     model = type(instance)
     own = [
-        _core.scope_of_tag(tags.name_of(instance)),
-        _core.scope_of_tag(tags.name_of(model)),
+        _core.scope_of_tag(scopes.name_of(instance)),
+        _core.scope_of_tag(scopes.name_of(model)),
     ]
     try:
         urls = _callable(_label(model))
         if urls is None:
-            return [*expiry.scopes_of_object(instance), *own]
-        return [scope for item in urls(instance) for scope in scopes_of(item)] + own
+            return [*scopes.object_scopes(instance), *own]
+        return [scope for item in urls(instance) for scope in scopes.item_scopes(item)] + own
     except ImproperlyConfigured:
         raise
     except Exception:
@@ -113,18 +113,6 @@ def _scopes(instance: Model) -> list[str]:
             "viewcache could not tell the pages of %r; its tags are expired.", instance
         )
         return own
-
-
-def scopes_of(item: Any) -> list[str]:
-    """The scopes of what a callable returned: a path or URL, ``tree:/…/``, or a tag."""
-    if isinstance(item, Model | type):
-        return [_core.scope_of_tag(tags.name_of(item))]
-    name = expiry.text(item)
-    if name.startswith("tree:/"):
-        return _core.scopes_of_tree(name.removeprefix("tree:"))
-    if name.startswith("/") or "://" in name:
-        return _core.scopes_of_path(name)
-    return [_core.scope_of_tag(name.removeprefix("tag:"))]
 
 
 def _callable(label: str) -> Urls | None:

@@ -12,7 +12,7 @@ from asgiref.sync import iscoroutinefunction
 from django.db.models import Model
 from django.http import HttpRequest
 
-from . import _core, pipeline, reads
+from . import _core, pipeline, reads, scopes
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -29,16 +29,16 @@ def tag(request: HttpRequest, *tags: str | Model | type[Model]) -> bool:
     not guarded, and must be read again. (The first request of a URL gets True, later ones know the
     tags of the URL beforehand.) Raises ``ValueError`` for what is no tag.
     """
-    scopes = [_core.scope_of_tag(name_of(item)) for item in tags]
+    read = [_core.scope_of_tag(scopes.name_of(item)) for item in tags]
     visit = _visit(request)
-    return visit is not None and pipeline.read(visit, scopes)
+    return visit is not None and pipeline.read(visit, read)
 
 
 async def atag(request: HttpRequest, *tags: str | Model | type[Model]) -> bool:
     """As ``tag``, for async views."""
-    scopes = [_core.scope_of_tag(name_of(item)) for item in tags]
+    read = [_core.scope_of_tag(scopes.name_of(item)) for item in tags]
     visit = _visit(request)
-    return visit is not None and await pipeline.aread(visit, scopes)
+    return visit is not None and await pipeline.aread(visit, read)
 
 
 def tagged(*tags: str | Callable[..., str]) -> Callable[[View], View]:
@@ -70,18 +70,6 @@ def tagged(*tags: str | Callable[..., str]) -> Callable[[View], View]:
         return cast(View, wraps(view)(wrapping))
 
     return decorate
-
-
-def name_of(item: str | Model | type[Model]) -> str:
-    """The tag of an object (``blog.post:12``) or a model (``blog.post``); a string as it is."""
-    if isinstance(item, str):
-        return item
-    if isinstance(item, Model):
-        return f"{item._meta.concrete_model._meta.label_lower}:{item.pk}"  # type: ignore[union-attr]
-    if isinstance(item, type) and issubclass(item, Model):
-        concrete = item._meta.concrete_model or item
-        return concrete._meta.label_lower
-    raise ValueError(f"{item!r} is not a tag. Give a string such as 'post:12', or a model.")
 
 
 def _visit(request: HttpRequest) -> pipeline.Visit | None:

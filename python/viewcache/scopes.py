@@ -1,0 +1,76 @@
+"""
+From what a person names (a path, a URL, an object, a model) to the scopes of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Model
+from django.urls import NoReverseMatch
+from django.utils.functional import Promise
+from django.utils.translation import override
+
+from . import _core
+
+
+def name_of(item: str | Model | type[Model]) -> str:
+    """The tag of an object (``blog.post:12``) or a model (``blog.post``); a string as it is."""
+    if isinstance(item, str):
+        return item
+    if isinstance(item, Model):
+        return f"{item._meta.concrete_model._meta.label_lower}:{item.pk}"  # type: ignore[union-attr]
+    if isinstance(item, type) and issubclass(item, Model):
+        concrete = item._meta.concrete_model or item
+        return concrete._meta.label_lower
+    raise ValueError(f"{item!r} is not a tag. Give a string such as 'post:12', or a model.")
+
+
+def text(path: object) -> str:
+    """A path as text; lazy strings are evaluated. Raises ``ValueError`` for anything else."""
+    if isinstance(path, str | Promise):
+        return str(path)
+    raise ValueError(f"{path!r} is not a path. Give a string such as '/blog/'.")
+
+
+def object_scopes(obj: Model) -> list[str]:
+    """The scopes of an object: its URL in every language, and its own tag."""
+    if not isinstance(obj, Model):
+        raise ValueError(f"{obj!r} is not a model instance. Give one that is saved.")
+    found = [_core.scope_of_tag(name_of(obj))]
+    get_url = getattr(obj, "get_absolute_url", None)
+    if get_url is not None:
+        found = [
+            scope for url in in_every_language(get_url) for scope in _core.scopes_of_path(text(url))
+        ] + found
+    return found
+
+
+def in_every_language(url: Any) -> list[str]:
+    """What this function returns in each language of the site, without repetitions."""
+    if not settings.USE_I18N:
+        return [str(url())]
+    urls, error = [], None
+    for code, _ in settings.LANGUAGES:
+        try:
+            with override(code):
+                urls.append(str(url()))
+        except NoReverseMatch as missing:
+            # Some URLs exist in some languages only.
+            error = missing
+    if error is not None and not urls:
+        raise error
+    return list(dict.fromkeys(urls))
+
+
+def item_scopes(item: Any) -> list[str]:
+    """The scopes of what a callable returned: a path or URL, ``tree:/…/``, or a tag."""
+    if isinstance(item, Model | type):
+        return [_core.scope_of_tag(name_of(item))]
+    name = text(item)
+    if name.startswith("tree:/"):
+        return _core.scopes_of_tree(name.removeprefix("tree:"))
+    if name.startswith("/") or "://" in name:
+        return _core.scopes_of_path(name)
+    return [_core.scope_of_tag(name.removeprefix("tag:"))]
