@@ -7,7 +7,6 @@ Needs Django and viewcache, and nothing else. A server of its own runs on a free
 database in a temporary directory. The exit status is 0 when every page was cached, and every page
 was fresh after the save. `BLOG_CACHE=stock` shows what Django's own page cache does instead.
 """
-# ruff: noqa: T201 - this program prints
 
 import contextlib
 import http.client
