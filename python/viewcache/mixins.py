@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, ClassVar, cast
 
 from django.conf import settings
@@ -12,7 +13,7 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from . import scopes, tags
+from . import conf, reads, scopes, tags
 from .decorators import cache_page
 
 
@@ -39,7 +40,7 @@ class CacheMixin:
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         parent = cast(Any, super()).dispatch
-        if not self.cache_authenticated and _is_logged_in(request):
+        if not (self.cache_authenticated or _is_anonymous(request)):
             # Neither here nor in the middleware around it.
             request.__dict__["_cache_update_cache"] = False
             return parent(request, *args, **kwargs)
@@ -73,9 +74,10 @@ class CacheMixin:
         return model
 
 
-def _is_logged_in(request: HttpRequest) -> bool:
-    user = getattr(request, "user", None)
-    return bool(getattr(user, "is_authenticated", False))
+def _is_anonymous(request: HttpRequest) -> bool:
+    # Who asks is not part of the page. What the view itself reads of the user still is.
+    with reads.watch(request).paused() if conf.get().VARY_ON_READ else nullcontext():
+        return not getattr(getattr(request, "user", None), "is_authenticated", False)
 
 
 def _awaited(view: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,8 +8,10 @@ Django whatever Django is installed, and two of our own (no ``Set-Cookie``, no d
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.cookies import SimpleCookie
 from typing import Any, cast
 
 from django.conf import settings
@@ -81,10 +83,28 @@ def judge(
         stored(reason)
         return response
     recorder = _Recorder(lambda final, timeout: stored(_permission(request, final, area, timeout)))
-    response = cast(Any, _Django(recorder, area)).process_response(request, response)
+    with _hidden(response, _csrf_cookies(request, reads.of(request))):
+        response = cast(Any, _Django(recorder, area)).process_response(request, response)
     if not recorder.asked:
         stored(_djangos_reason(response))
     return response
+
+
+@contextmanager
+def _hidden(response: HttpResponseBase, names: frozenset[str]) -> Iterator[None]:
+    """
+    Keep these cookies from Django while it is asked: they are not part of the page, which is
+    stored without them and gets them anew with each hit.
+    """
+    cookies = response.cookies
+    response.cookies = SimpleCookie()
+    for name, morsel in cookies.items():
+        if name not in names:
+            dict.__setitem__(response.cookies, name, morsel)
+    try:
+        yield
+    finally:
+        response.cookies = cookies
 
 
 class _Recorder:
@@ -152,7 +172,7 @@ def _permission(
         return why or "Vary"
     _, public = _core.read_cache_control(_header(response, "Cache-Control"))
     secret = request.META.get("CSRF_COOKIE") if seen is not None and seen.token else None
-    allowed = _csrf_cookies(request, seen) if secret else frozenset()
+    allowed = _csrf_cookies(request, seen)
     if any(name not in allowed for name in response.cookies):
         return "Set-Cookie"
     session = getattr(request, "session", None)
@@ -186,7 +206,7 @@ def _cookies_read(
     names = set(seen.names)
     if seen.session:
         names.add(reads.session_cookie())
-    if whole and not names and not token:
+    if whole and not names and not token and not seen.session_aside:
         # Vary: Cookie, and nobody was seen reading any: it stands for something we cannot see.
         return None
     return frozenset(names)
@@ -194,10 +214,12 @@ def _cookies_read(
 
 def _csrf_cookies(request: HttpRequest, seen: reads.Reads | None) -> frozenset[str]:
     """The cookies that Django sets on a response only because a CSRF token was asked for."""
+    if seen is None or not seen.token or not conf.get().VARY_ON_READ:
+        return frozenset()
     if not settings.CSRF_USE_SESSIONS:
         return frozenset({settings.CSRF_COOKIE_NAME})
     session = getattr(request, "session", None)
-    if seen is not None and not seen.session and _only_csrf(session):
+    if not seen.session and _only_csrf(session):
         return frozenset({reads.session_cookie()})
     return frozenset()
 

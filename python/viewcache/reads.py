@@ -40,7 +40,7 @@ _BETWEEN = ("viewcache.reads", "django.utils.translation", "django.contrib.sessi
 class Reads:
     """What was read of one request's cookies, and where."""
 
-    __slots__ = ("_paused", "all", "names", "session", "token")
+    __slots__ = ("_paused", "all", "names", "session", "session_aside", "token")
 
     def __init__(self) -> None:
         #: Cookie names, each with the place that read it first.
@@ -49,6 +49,9 @@ class Reads:
         self.all: str | None = None
         #: The session was accessed by another than Django's CSRF middleware.
         self.session = False
+        #: It was accessed for something that is not part of the page: that explains Django's
+        #: ``Vary: Cookie``.
+        self.session_aside = False
         #: A CSRF token was asked for.
         self.token = False
         self._paused = 0
@@ -75,10 +78,13 @@ class Reads:
 
     def note_session(self) -> None:
         """The session was accessed."""
-        if not (self.session or self._paused):
-            frame = _reader()
-            if frame is None or frame.f_globals.get("__name__") not in _DJANGOS:
-                self.session = True
+        if self.session:
+            return
+        frame = None if self._paused else _reader()
+        if self._paused or (frame and frame.f_globals.get("__name__") in _DJANGOS):
+            self.session_aside = True
+        else:
+            self.session = True
 
     @property
     def is_paused(self) -> bool:
