@@ -18,7 +18,9 @@ def language(request: HttpRequest) -> str | None:
     """The language that enters the key, as Django takes it; ``None`` without ``USE_I18N``."""
     if not settings.USE_I18N:
         return None
-    return str(getattr(request, "LANGUAGE_CODE", None) or get_language())
+    # An attribute that is there counts, whatever it holds.
+    code = request.LANGUAGE_CODE if hasattr(request, "LANGUAGE_CODE") else get_language()
+    return str(code)
 
 
 def zone() -> str | None:
