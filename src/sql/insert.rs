@@ -13,6 +13,22 @@ use super::names::{is_column, last_ident, may_be_key, table_of};
 use super::walk::{Flow, Walker, refuse};
 use super::{MAX_PINS, PinTerm, Pins, Reach, WriteKind};
 
+/// The key of one inserted row.
+enum Key {
+    Named(PinTerm),
+    /// The database gives it out.
+    Numbered,
+}
+
+impl Key {
+    fn named(self) -> Option<PinTerm> {
+        match self {
+            Self::Named(term) => Some(term),
+            Self::Numbered => None,
+        }
+    }
+}
+
 impl Walker<'_> {
     pub(super) fn insert(&mut self, insert: &Insert) -> Flow {
         let TableObject::TableName(name) = &insert.table else {
@@ -27,7 +43,7 @@ impl Walker<'_> {
         let key = table_of(name)
             .and_then(|table| self.analyser.primary_key(&table))
             .map(str::to_owned);
-        let rows = key.as_deref().map_or(Reach::Added(Pins::None), |key| {
+        let rows = key.as_deref().map_or(Some(vec![Key::Numbered]), |key| {
             self.inserted_rows(insert, key)
         });
         let replaces = insert.replace_into || insert.or == Some(SqliteOnConflict::Replace);
@@ -35,7 +51,7 @@ impl Walker<'_> {
             _ if replaces => (WriteKind::Upsert, Reach::Table),
             Some(OnInsert::DuplicateKeyUpdate(_)) => (WriteKind::Upsert, Reach::Table),
             Some(OnInsert::OnConflict(conflict)) => match &conflict.action {
-                OnConflictAction::DoNothing => (WriteKind::Insert, rows),
+                OnConflictAction::DoNothing => (WriteKind::Insert, added(rows)),
                 OnConflictAction::DoUpdate(update) => {
                     // A conflict on the primary key is about a row that the statement names.
                     let on_key = match (&conflict.conflict_target, &key) {
@@ -45,111 +61,95 @@ impl Walker<'_> {
                         }
                         _ => false,
                     };
-                    match rows {
-                        Reach::Added(Pins::Rows(terms)) if on_key => {
-                            (WriteKind::Upsert, Reach::Rows(terms))
-                        }
-                        _ => (WriteKind::Upsert, Reach::Table),
-                    }
+                    // Not if the database numbers one of them: that row is new and not named.
+                    let named = rows.and_then(|rows| {
+                        rows.into_iter().map(Key::named).collect::<Option<Vec<_>>>()
+                    });
+                    let reach = named.filter(|_| on_key).map_or(Reach::Table, Reach::Rows);
+                    (WriteKind::Upsert, reach)
                 }
             },
             Some(_) => return refuse("an insert with a clause that is not known"),
-            None => (WriteKind::Insert, rows),
+            None => (WriteKind::Insert, added(rows)),
         };
         self.write(name, kind, reach, None)
     }
 
-    /// What an insert adds: rows that it names, rows that the database numbers, or rows that cannot be known.
-    fn inserted_rows(&self, insert: &Insert, key: &str) -> Reach {
+    /// The keys of the rows that an insert adds; nothing if they cannot be known.
+    fn inserted_rows(&self, insert: &Insert, key: &str) -> Option<Vec<Key>> {
         let is_key = |ident: Option<&Ident>| {
             ident.is_some_and(|ident| may_be_key(ident, key, self.dialect()))
         };
-        let mut terms = Vec::new();
         if !insert.assignments.is_empty() {
-            for assignment in &insert.assignments {
-                if let AssignmentTarget::ColumnName(column) = &assignment.target
-                    && is_key(last_ident(column))
-                    && !self.row_term(&assignment.value, &mut terms)
-                {
-                    return Reach::Table;
-                }
-            }
-            return added(terms);
-        }
-        if insert.source.is_none() {
-            // `DEFAULT VALUES`
-            return Reach::Added(Pins::None);
-        }
-        let index = insert
-            .columns
-            .iter()
-            .position(|column| is_key(last_ident(column)));
-        let Some(index) = index else {
-            // Without a list of columns the key may be any of the values.
-            return if insert.columns.is_empty() {
-                Reach::Table
-            } else {
-                Reach::Added(Pins::None)
+            let mut keys = insert.assignments.iter().filter(|assignment| {
+                matches!(&assignment.target, AssignmentTarget::ColumnName(column) if is_key(last_ident(column)))
+            });
+            return match (keys.next(), keys.next()) {
+                (None, _) => Some(vec![Key::Numbered]),
+                (Some(assignment), None) => Some(vec![self.row_term(&assignment.value)?]),
+                _ => None,
             };
+        }
+        let Some(source) = insert.source.as_deref() else {
+            // `DEFAULT VALUES`
+            return Some(vec![Key::Numbered]);
         };
-        match insert.source.as_deref().map(|query| query.body.as_ref()) {
-            Some(SetExpr::Values(values)) if !self.shortened && values.rows.len() <= MAX_PINS => {
-                for row in &values.rows {
-                    if !row
-                        .content
-                        .get(index)
-                        .is_some_and(|value| self.row_term(value, &mut terms))
-                    {
-                        return Reach::Table;
-                    }
-                }
-                added(terms)
-            }
+        let mut indices = (0_usize..)
+            .zip(&insert.columns)
+            .filter(|(_, column)| is_key(last_ident(column)));
+        let index = match (indices.next(), indices.next()) {
+            (Some((index, _)), None) => index,
+            // Without a list of columns the key may be any of the values.
+            (None, _) if !insert.columns.is_empty() => return Some(vec![Key::Numbered]),
+            _ => return None,
+        };
+        match source.body.as_ref() {
+            SetExpr::Values(values) if !self.shortened && values.rows.len() <= MAX_PINS => values
+                .rows
+                .iter()
+                .map(|row| self.row_term(row.content.get(index)?))
+                .collect(),
             // Django's bulk insert on PostgreSQL: `SELECT * FROM UNNEST((%s)::integer[], …)`.
-            Some(SetExpr::Select(select)) => {
-                let arrays = match (select.projection.as_slice(), select.from.as_slice()) {
-                    (
-                        [SelectItem::Wildcard(_)],
-                        [
-                            TableWithJoins {
-                                relation: TableFactor::UNNEST { array_exprs, .. },
-                                joins,
-                            },
-                        ],
-                    ) if joins.is_empty() => array_exprs.as_slice(),
-                    _ => return Reach::Table,
-                };
-                match arrays
-                    .get(index)
-                    .and_then(|array| self.terms.list_term(array))
-                {
-                    Some(term) => added(vec![term]),
-                    None => Reach::Table,
+            SetExpr::Select(select) => match (select.projection.as_slice(), select.from.as_slice())
+            {
+                (
+                    [SelectItem::Wildcard(_)],
+                    [
+                        TableWithJoins {
+                            relation: TableFactor::UNNEST { array_exprs, .. },
+                            joins,
+                        },
+                    ],
+                ) if joins.is_empty() => {
+                    let term = self.terms.list_term(array_exprs.get(index)?)?;
+                    Some(vec![Key::Named(term)])
                 }
-            }
-            _ => Reach::Table,
+                _ => None,
+            },
+            _ => None,
         }
     }
 
-    /// Note the key of one inserted row; false when it cannot be known. `NULL` and `DEFAULT` let the database number it.
-    fn row_term(&self, value: &Expr, terms: &mut Vec<PinTerm>) -> bool {
+    /// The key of one inserted row; `NULL` and `DEFAULT` let the database give it out.
+    fn row_term(&self, value: &Expr) -> Option<Key> {
         match value {
-            Expr::Value(value) if value.value == Value::Null => true,
+            Expr::Value(value) if value.value == Value::Null => Some(Key::Numbered),
             Expr::Identifier(ident)
                 if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("DEFAULT") =>
             {
-                true
+                Some(Key::Numbered)
             }
-            value => self
-                .terms
-                .term(value)
-                .map(|term| terms.push(term))
-                .is_some(),
+            value => self.terms.term(value).map(Key::Named),
         }
     }
 }
 
-fn added(terms: Vec<PinTerm>) -> Reach {
+/// New rows: those that are named, unless they cannot be known.
+fn added(rows: Option<Vec<Key>>) -> Reach {
+    let Some(rows) = rows else {
+        return Reach::Table;
+    };
+    let terms: Vec<PinTerm> = rows.into_iter().filter_map(Key::named).collect();
     Reach::Added(if terms.is_empty() {
         Pins::None
     } else {

@@ -80,7 +80,7 @@ pub const MAX_TEXT: usize = 1024 * 1024;
 /// Bytes of a cleaned statement above which no row of it is pinned.
 pub const MAX_PINNED_TEXT: usize = 256 * 1024;
 /// Bytes of a statement above which it is not remembered as it is.
-pub const MAX_KEPT_TEXT: usize = 8 * 1024;
+pub const MAX_KEPT_TEXT: usize = 32 * 1024;
 /// Terms of one table above which its rows count as unknown. SQLite takes 999 parameters by Django's count.
 pub const MAX_PINS: usize = 1_000;
 /// Nested parentheses and sub-queries; the parser's own default, which its tests hold to.
@@ -194,7 +194,7 @@ pub enum WriteKind {
 /// Which rows a statement writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// New rows: those named, and any that the database numbers itself.
+    /// New rows: those named, and any that the database numbers itself. A parameter that is `None` is one of the latter.
     Added(Pins),
     /// No rows but these.
     Rows(Vec<PinTerm>),
@@ -518,7 +518,9 @@ impl Analyser {
         self.tables.get(table)?.as_deref()
     }
 
-    fn is_table(&self, table: &str) -> bool {
+    /// Is this the key of a table that was named at the start?
+    #[must_use]
+    pub fn is_table(&self, table: &str) -> bool {
         self.tables.contains_key(table)
     }
 

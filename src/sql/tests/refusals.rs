@@ -121,7 +121,7 @@ fn an_unknown_read_is_told_from_an_unknown_write() {
         "SELECT f(a) FROM WHERE",
         "SELECT f (a) FROM WHERE",
         "SELECT a FROM WHERE; DELETE FROM t",
-        "SELECT a FROM t WHERE x = UPDATE",
+        "SELECT a FROM t WHERE x = UPDATE )",
         "MAYBE a SELECT",
     ];
     for dialect in ALL {

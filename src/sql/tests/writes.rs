@@ -79,6 +79,14 @@ fn inserts() {
                 "upserts t all",
             ),
             (
+                "INSERT INTO t (id, a) VALUES (%s, %s), (NULL, 1) ON CONFLICT (id) DO UPDATE SET a = 1",
+                "upserts t all",
+            ),
+            (
+                "INSERT INTO stranger (id) VALUES (%s) ON CONFLICT (id) DO UPDATE SET a = 1",
+                "upserts stranger all",
+            ),
+            (
                 "WITH x AS (SELECT a FROM u) INSERT INTO t (a) SELECT a FROM x",
                 "reads u; inserts t new",
             ),
