@@ -7,16 +7,20 @@ The names below are the public ones. What Django settings point at lives in
 """
 
 from .expiry import Expiry, aexpire, expire
+from .explain import Explanation, aexplain, explain
 from .keys import ExpireResult, expire_view_cache, get_cache_key, learn_cache_key
 from .tags import atag, tag, tagged
 
 __all__ = [
     "ExpireResult",
     "Expiry",
+    "Explanation",
     "aexpire",
+    "aexplain",
     "atag",
     "expire",
     "expire_view_cache",
+    "explain",
     "get_cache_key",
     "learn_cache_key",
     "tag",

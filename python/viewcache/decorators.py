@@ -72,8 +72,10 @@ def _wrap(view: View, area: Area) -> View:
             return _store_once_rendered(request, response, area)
         return pipeline.store(request, response, area)
 
-    wrapping: Any = awrapper if iscoroutinefunction(view) else wrapper
-    return cast(View, wraps(view)(wrapping))
+    wrapping: Any = wraps(view)(awrapper if iscoroutinefunction(view) else wrapper)
+    # Decorators around this one copy it, and so does as_view().
+    wrapping.viewcache_area = area
+    return cast(View, wrapping)
 
 
 def _check_request(request: object) -> None:

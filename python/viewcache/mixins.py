@@ -15,6 +15,7 @@ from django.http.response import HttpResponseBase
 
 from . import conf, reads, scopes, tags
 from .decorators import cache_page
+from .policy import Area
 
 
 class CacheMixin:
@@ -37,6 +38,13 @@ class CacheMixin:
         if self.cache_timeout is None:
             return cast(float, settings.CACHE_MIDDLEWARE_SECONDS)
         return self.cache_timeout
+
+    def cache_area(self, request: HttpRequest) -> Area | None:
+        """Where the page of this request is kept; ``None`` for users whose pages are not cached."""
+        if not (self.cache_authenticated or _is_anonymous(request)):
+            return None
+        decorate: Any = cache_page(None, **self.cache_page_options)
+        return cast(Area, decorate(_not_called).viewcache_area)
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         parent = cast(Any, super()).dispatch
@@ -72,6 +80,10 @@ class CacheMixin:
         if model is None and getattr(self, "queryset", None) is not None:
             model = cast(Any, self).queryset.model
         return model
+
+
+def _not_called(request: HttpRequest) -> HttpResponseBase:  # pragma: no cover
+    raise AssertionError("Only asked where its pages would be kept.")
 
 
 def _is_anonymous(request: HttpRequest) -> bool:

@@ -27,6 +27,8 @@ from .store import Entry, Store
 logger = logging.getLogger("viewcache")
 
 _ATTRIBUTE = "_viewcache"
+#: Where a request may carry what makes the store of its visits, for ``explain()``.
+STORE = "_viewcache_store"
 
 
 class Visit:
@@ -135,7 +137,7 @@ def _begin(request: HttpRequest, area: Area) -> Visit | None:
         return visit
     if conf.get().VARY_ON_READ:
         reads.watch(request)
-    visit.store = Store(area.alias)
+    visit.store = request.__dict__.get(STORE, Store)(area.alias)
     try:
         visit.lookup = canonical.begin(request, key_prefix=area.key_prefix, only=area.query)
     except UnicodeError:

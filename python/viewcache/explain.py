@@ -1,0 +1,571 @@
+"""
+Why is this page the cached one, or not? And what tells two visitors apart?
+
+The request goes through the site's own middleware, so that language, session and user are as for
+a visitor, up to where the cache is asked. The cache is read and never written; the view does not
+run, unless a rendering is asked for, and then what it makes is not stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from inspect import unwrap
+from io import BytesIO
+from typing import Any, cast
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.core.handlers.base import BaseHandler
+from django.core.handlers.wsgi import WSGIRequest
+from django.http import HttpRequest, HttpResponse, parse_cookie
+from django.http.response import HttpResponseBase
+from django.urls import Resolver404, get_urlconf, resolve, set_urlconf
+from django.utils import timezone, translation
+
+from . import _core, conf, pipeline, reads
+from . import request as canonical
+from .mixins import CacheMixin
+from .store import Entry, Store
+
+#: Cookies and headers whose values are nobody's business but the visitor's.
+_SECRET_HEADERS = frozenset({"authorization", "proxy-authorization"})
+
+
+@dataclass(frozen=True)
+class Input:
+    """One thing of the request that enters the page's key, or does not."""
+
+    #: ``"url"``, ``"query"``, ``"language"``, ``"time zone"``, ``"header"`` or ``"cookie"``.
+    kind: str
+    name: str
+    #: ``None`` when the request has none. Secrets are not shown.
+    value: str | None
+    #: ``None``: not known, because the URL's recipe is not.
+    in_key: bool | None
+    why: str
+    _raw: str | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What the page can be expired by."""
+
+    scope: str
+    has_generation: bool
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the stored pages of the URL vary on."""
+
+    headers: tuple[str, ...]
+    #: ``None``: the whole Cookie header.
+    cookies: tuple[str, ...] | None
+    #: The scopes that they carry beyond those of their path.
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Page:
+    """The page that answers."""
+
+    key: str
+    status: int
+    stored_at: float
+    expires_at: float
+    #: Bytes of its body.
+    size: int
+    #: Pieces that are filled in for each visitor; the CSRF token's is ``""``.
+    slots: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Read:
+    """A cookie that was read, and the file and line that read it first."""
+
+    name: str
+    where: str
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """What became of the response when the view ran."""
+
+    status: int
+    #: Seconds that the page would be kept; ``None`` when it may not be stored.
+    timeout: int | None
+    #: Why it may not be stored.
+    refusal: str | None
+    recipe: Recipe | None
+    cookies: tuple[Read, ...]
+    #: Where all cookies were read at once, so that they cannot be told apart.
+    all_cookies: str | None
+    session: bool
+    csrf_token: bool
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What makes the keys of two requests differ."""
+
+    kind: str
+    name: str
+    here: str | None
+    there: str | None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What ``explain()`` found out; ``str()`` tells it, ``as_dict()`` is for machines."""
+
+    method: str
+    url: str
+    view: str | None
+    #: What asks the cache: ``"middleware"``, ``"view"``.
+    asked_by: tuple[str, ...]
+    #: ``"hit"``, ``"miss"`` or ``"bypass"``.
+    verdict: str
+    #: ``"uri-miss"``, ``"vary-miss"``, ``"expired"`` …, or the rule that kept it from the cache.
+    reason: str
+    #: The scope that the reason is about.
+    scope: str | None
+    recipe: Recipe | None
+    inputs: tuple[Input, ...]
+    scopes: tuple[Scope, ...]
+    recipe_key: str | None
+    #: Under which the page is looked for; none while the recipe is unknown.
+    page_keys: tuple[str, ...]
+    page: Page | None
+    rendering: Rendering | None
+    #: The status of a response that came without a view, and where it points to.
+    answered: tuple[int, str | None] | None
+    #: The names of the request's cookies as the browser ordered them.
+    cookie_order: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values, without secrets."""
+        return cast(dict[str, Any], _without_private(asdict(self)))
+
+    def differences(self, other: Explanation) -> tuple[Difference, ...]:
+        """What of these two requests makes their keys differ; nothing when they share a page."""
+        found = []
+        mine = {(item.kind, item.name): item for item in self.inputs}
+        others = {(item.kind, item.name): item for item in other.inputs}
+        for kind, name in dict.fromkeys([*mine, *others]):
+            here, there = mine.get((kind, name)), others.get((kind, name))
+            if not any(item is not None and item.in_key for item in (here, there)):
+                continue
+            if (here and here._raw) != (there and there._raw):
+                values = [item.value if item else None for item in (here, there)]
+                found.append(Difference(kind, name, values[0], values[1]))
+        if not found and self.page_keys and other.page_keys and self.page_keys != other.page_keys:
+            found.append(Difference("cookie", "", None, None))
+        return tuple(found)
+
+    def __str__(self) -> str:
+        from .telling import tell
+
+        return tell(self)
+
+
+def explain(request: HttpRequest, *, render: bool = False) -> Explanation:
+    """
+    Why this request gets a cached page, or why not.
+
+    A request of its own is made from it and goes through the site's middleware, up to where the
+    cache is asked. With ``render`` the view runs as on a miss, to see which cookies are read, and
+    where, and whether the page may be stored. The cache is not changed either way.
+
+    Raises ``DisallowedHost`` for a host that the site does not answer to, ``ValueError`` when
+    something other than GET or HEAD is to be rendered, and what the cache raises.
+    """
+    if render and request.method not in ("GET", "HEAD"):
+        raise ValueError(f"A {request.method} is not rendered: it may change something.")
+    # Is the cache there? In the middleware a fault of it would not be heard.
+    Store().fetch([], conf.site().generation_keys(["tree:/"]))
+    environ = _environ(request)
+    run = _Run(environ, render=False)
+    rendered = _Run(environ, render=True) if render else None
+    return _explanation(run, rendered)
+
+
+async def aexplain(request: HttpRequest, *, render: bool = False) -> Explanation:
+    """As ``explain``."""
+    return await sync_to_async(explain)(request, render=render)
+
+
+# -- A request of its own -------------------------------------------------------------------------
+
+
+def _environ(request: HttpRequest) -> dict[str, Any]:
+    # Not .items(): a watched request notes who reads all of it.
+    meta = {name: value for name, value in dict.items(request.META) if isinstance(value, str)}
+    path = request.path_info or "/"
+    return {
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "443" if request.scheme == "https" else "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "QUERY_STRING": "",
+        **{name: value for name, value in meta.items() if not name.startswith("CSRF_COOKIE")},
+        "REQUEST_METHOD": request.method or "GET",
+        # WSGI hands over bytes as latin-1; the request has decoded them.
+        "PATH_INFO": path.encode().decode("latin-1"),
+        "SCRIPT_NAME": meta.get("SCRIPT_NAME", "").encode().decode("latin-1"),
+        "wsgi.url_scheme": request.scheme or "http",
+        "wsgi.input": BytesIO(),
+    }
+
+
+class _DryStore(Store):
+    """The cache, read only. What would be written is noted."""
+
+    #: The steps below, even where the backend has an async client.
+    _native = False
+
+    def __init__(self, alias: str | None, *, blind: bool) -> None:
+        super().__init__(alias)
+        #: It does not see pages and recipes, so that every look-up is a miss.
+        self.blind = blind
+        self.asked: list[str] = []
+        self.entries: list[Entry] = []
+
+    def fetch(self, pages: Sequence[str], generations: Sequence[str]) -> dict[str, Any]:
+        self.asked += pages
+        return super().fetch([] if self.blind else pages, generations)
+
+    def claim(self, entries: Mapping[str, int]) -> dict[str, Any]:
+        return dict(entries)
+
+    def put(self, entries: Sequence[Entry]) -> None:
+        self.entries += entries
+
+    def write(self, entries: Mapping[str, int]) -> None:
+        raise AssertionError("Explaining expires nothing.")
+
+
+class _Run:
+    """One way of a request through the site's middleware."""
+
+    def __init__(self, environ: Mapping[str, Any], *, render: bool) -> None:
+        self.render = render
+        self.request = WSGIRequest({**environ, "wsgi.input": BytesIO()})
+        self.request.get_host()  # says at once when the host is not the site's
+        cast(Any, self.request)._dont_enforce_csrf_checks = True
+        self.request.__dict__[pipeline.STORE] = self._store
+        self.view: Callable[..., Any] | None = None
+        self.asked_by: list[str] = []
+        self.language: str | None = None
+        self.zone: str | None = None
+        self.refused: str | None = None
+        self.error: Exception | None = None
+        with _as_it_was():
+            handler = BaseHandler()
+            handler.load_middleware()
+            cast(Any, handler)._view_middleware.append(self._at_view)
+            self.response: HttpResponseBase = cast(Any, handler)._middleware_chain(self.request)
+        self.response.close()
+        if self.error is not None:
+            raise self.error
+        self.visit = pipeline.visit_of(self.request)
+        if self.visit is not None and self.visit.area.alias is None:
+            self.visit = None  # a tag was named, and nothing asked the cache
+
+    def _store(self, alias: str | None) -> _DryStore:
+        """Where the cache is asked."""
+        self.asked_by.append("middleware" if self.view is None else "view")
+        self.language, self.zone = canonical.language(self.request), canonical.zone()
+        try:
+            return _DryStore(alias, blind=self.render)
+        except Exception as error:
+            self.error = error
+            raise
+
+    def _at_view(
+        self, request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any
+    ) -> HttpResponse | None:
+        self.view = view
+        if self.render:
+            return None
+        area = getattr(view, "viewcache_area", None)
+        kind = getattr(view, "view_class", None)
+        if area is None and isinstance(kind, type) and issubclass(kind, CacheMixin):
+            instance: Any = kind(**getattr(view, "view_initkwargs", {}))
+            instance.setup(request, *args, **kwargs)
+            area = instance.cache_area(request)
+            self.refused = "logged-in user" if area is None else None
+        if area is not None:
+            pipeline.look_up(request, area)
+        request.__dict__["_cache_update_cache"] = False
+        return HttpResponse()
+
+
+@contextmanager
+def _as_it_was() -> Iterator[None]:
+    """What middleware changes for the whole thread is put back."""
+    urlconf = get_urlconf()
+    with translation.override(translation.get_language()), timezone.override(None):
+        translation.deactivate()  # as at the start of a request
+        set_urlconf(settings.ROOT_URLCONF)
+        try:
+            yield
+        finally:
+            set_urlconf(urlconf)
+
+
+# -- What it shows --------------------------------------------------------------------------------
+
+
+def _explanation(run: _Run, rendered: _Run | None) -> Explanation:
+    request, visit = run.request, run.visit
+    lookup = visit.lookup if visit else None
+    store = cast("_DryStore | None", visit.store if visit else None)
+    hit = lookup.hit if lookup else None
+    recipe = _recipe(lookup)
+    rendering = _rendering(rendered) if rendered else None
+    keys = store.asked if store else []
+    recipe_keys = [key for key in keys if key.startswith("viewcache.r")]
+    page_keys = tuple(dict.fromkeys(key for key in keys if key.startswith("viewcache.p")))
+    verdict, reason, scope = _verdict(visit)
+    if run.refused:
+        verdict, reason, scope = "bypass", run.refused, None
+    view = run.view or (rendered.view if rendered else None) or _resolved(request)
+    return Explanation(
+        method=request.method or "GET",
+        url=request.build_absolute_uri(),
+        view=_name(view) if view else None,
+        asked_by=tuple(dict.fromkeys(run.asked_by)),
+        verdict=verdict,
+        reason=reason,
+        scope=scope,
+        recipe=recipe,
+        inputs=tuple(_inputs(run, _union(recipe, rendering.recipe if rendering else None))),
+        scopes=_scopes(lookup, hit, recipe, rendering, store),
+        recipe_key=recipe_keys[-1] if recipe_keys else None,
+        page_keys=page_keys if recipe else (),
+        page=_page(hit, page_keys) if hit else None,
+        rendering=rendering,
+        answered=_answered(run),
+        cookie_order=tuple(parse_cookie(dict.get(request.META, "HTTP_COOKIE", ""))),
+    )
+
+
+def _verdict(visit: pipeline.Visit | None) -> tuple[str, str, str | None]:
+    if visit is None:
+        return "bypass", "nothing asks the cache", None
+    if visit.status == "hit":
+        return "hit", "", None
+    if visit.status == "bypass" or visit.lookup is None:
+        return "bypass", visit.reason, None
+    code, scope = visit.lookup.miss or ("", None)
+    return "miss", code, scope
+
+
+def _recipe(lookup: _core.LookUp | None) -> Recipe | None:
+    found = lookup.recipe if lookup else None
+    if found is None:
+        return None
+    headers, cookies, tags = found
+    return Recipe(tuple(headers), None if cookies is None else tuple(cookies), tuple(tags))
+
+
+def _union(one: Recipe | None, other: Recipe | None) -> Recipe | None:
+    """The recipe as it will be once the page is stored."""
+    if one is None or other is None:
+        return one or other
+    whole = one.cookies is None or other.cookies is None
+    return Recipe(
+        tuple(sorted({*one.headers, *other.headers})),
+        None if whole else tuple(sorted({*(one.cookies or ()), *(other.cookies or ())})),
+        tuple(sorted({*one.tags, *other.tags})),
+    )
+
+
+def _page(hit: _core.Hit, keys: Sequence[str]) -> Page:
+    status, _, _, body, stored_at, expires_at = hit.parts()
+    return Page(keys[0], status, stored_at, expires_at, len(body), tuple(hit.slots))
+
+
+def _scopes(
+    lookup: _core.LookUp | None,
+    hit: _core.Hit | None,
+    recipe: Recipe | None,
+    rendering: Rendering | None,
+    store: _DryStore | None,
+) -> tuple[Scope, ...]:
+    """Those of the path, then those of the pages of this URL; are their generations there?"""
+    if lookup is None or store is None:
+        return ()
+    names = [scope for scope, _ in lookup.scopes]
+    names += hit.tags if hit else (recipe.tags if recipe else ())
+    if rendering and rendering.recipe:
+        names += rendering.recipe.tags
+    names = list(dict.fromkeys(names))
+    keys = conf.site().generation_keys(names)
+    found = Store.fetch(store, [], keys)
+    return tuple(Scope(name, key in found) for name, key in zip(names, keys, strict=True))
+
+
+def _rendering(run: _Run) -> Rendering:
+    visit, seen = run.visit, reads.of(run.request)
+    entries = cast(_DryStore, visit.store).entries if visit and visit.store else []
+    # The visit that stored may be the one around the innermost.
+    outer = visit
+    while not entries and outer is not None:
+        entries = cast(_DryStore, outer.store).entries if outer.store else []
+        outer = outer.outer
+    refusal = None
+    if visit is None:
+        refusal = "nothing asks the cache"
+    elif not entries:
+        code, scope = (visit.lookup.miss if visit.lookup else None) or ("", None)
+        unchanged = visit.reason == (f"{code} {scope}" if scope else code)
+        refusal = "nothing stores it" if unchanged else visit.reason
+    return Rendering(
+        status=run.response.status_code,
+        timeout=entries[-1][2] if entries else None,
+        refusal=refusal,
+        recipe=_recipe(visit.lookup) if visit and entries else None,
+        cookies=tuple(Read(name, where) for name, where in seen.names.items()) if seen else (),
+        all_cookies=seen.all if seen else None,
+        session=bool(seen and seen.session),
+        csrf_token=bool(seen and seen.token),
+    )
+
+
+def _answered(run: _Run) -> tuple[int, str | None] | None:
+    hit = run.visit is not None and run.visit.status == "hit"
+    if hit or run.view is not None:
+        return None
+    return run.response.status_code, run.response.headers.get("Location")
+
+
+def _resolved(request: HttpRequest) -> Callable[..., Any] | None:
+    try:
+        return resolve(request.path_info, getattr(request, "urlconf", None)).func
+    except Resolver404:
+        return None
+
+
+def _name(view: Callable[..., Any]) -> str:
+    view = getattr(view, "view_class", None) or unwrap(view)
+    name = getattr(view, "__qualname__", type(view).__qualname__)
+    return f"{getattr(view, '__module__', '')}.{name}"
+
+
+# -- Inputs of the key ----------------------------------------------------------------------------
+
+
+def _inputs(run: _Run, recipe: Recipe | None) -> Iterator[Input]:
+    request = run.request
+    if run.visit is None or run.visit.lookup is None:
+        return
+    for name, value in (
+        ("method", request.method),
+        ("scheme", request.scheme),
+        ("host", request.get_host().lower()),
+        ("path", request.path),
+    ):
+        yield _entering("url", name, value, "every page's key has it")
+    if run.visit.area.key_prefix:
+        yield _entering("url", "key prefix", run.visit.area.key_prefix, "the site's or the view's")
+    if conf.get().RELEASE:
+        yield _entering("url", "release", conf.get().RELEASE, 'VIEWCACHE["RELEASE"]')
+    yield from _query(request, run.visit.area.query)
+    if run.language is not None:
+        yield _entering("language", "", run.language, "USE_I18N is on")
+    if run.zone is not None:
+        yield _entering("time zone", "", run.zone, "USE_TZ is on")
+    yield from _headers(request, recipe)
+    yield from _cookies(request, recipe, run.visit.area.cookies)
+
+
+def _entering(kind: str, name: str, value: str | None, why: str) -> Input:
+    return Input(kind, name, value, True, why, value)
+
+
+def _query(request: HttpRequest, only: _core.Names | None) -> Iterator[Input]:
+    values: dict[str, list[str]] = {}
+    for name, value in _core.query_pairs(request.META.get("QUERY_STRING", "")):
+        values.setdefault(name, []).append(value)
+    ignored = _core.Names(list(conf.get().IGNORE_QUERY))
+    for name, several in values.items():
+        text = ", ".join(several)
+        if only is not None:
+            enters = only.matches(name)
+            why = "the view names it" if enters else "the view does not name it in query=[…]"
+        else:
+            enters = not ignored.matches(name)
+            why = "no rule leaves it out" if enters else 'VIEWCACHE["IGNORE_QUERY"] names it'
+        yield Input("query", name, text, enters, why, repr(several))
+
+
+def _headers(request: HttpRequest, recipe: Recipe | None) -> Iterator[Input]:
+    given = {
+        name[5:].replace("_", "-").lower(): value
+        for name, value in dict.items(request.META)
+        if name.startswith("HTTP_") and name not in ("HTTP_COOKIE", "HTTP_HOST")
+    }
+    taught = recipe.headers if recipe else ()
+    for name in dict.fromkeys([*taught, *given]):
+        value = given.get(name)
+        if recipe is None:
+            enters, why = None, "the URL's recipe is not known"
+        elif name in taught:
+            enters, why = True, "the response's Vary names it"
+        elif name == "accept-language" and settings.USE_I18N:
+            enters, why = False, "the language that was chosen is in the key instead"
+        else:
+            enters, why = False, "no response of this URL varied on it"
+        yield Input("header", name, _shown_header(name, value), enters, why, value)
+
+
+def _cookies(
+    request: HttpRequest, recipe: Recipe | None, named: frozenset[str] | None
+) -> Iterator[Input]:
+    given: dict[str, str] = parse_cookie(dict.get(request.META, "HTTP_COOKIE", ""))
+    ignored = _core.Names(list(conf.get().IGNORE_COOKIES))
+    taught = (recipe.cookies or ()) if recipe else ()
+    for name in dict.fromkeys([*taught, *given]):
+        value = given.get(name)
+        enters: bool | None
+        if recipe is None:
+            enters, why = None, "the URL's recipe is not known"
+        elif recipe.cookies is None:
+            enters = not ignored.matches(name)
+            why = (
+                "pages of this URL vary on the whole Cookie header"
+                if enters
+                else 'VIEWCACHE["IGNORE_COOKIES"] names it'
+            )
+        elif name in taught:
+            enters = True
+            why = "the view names it" if named and name in named else "it was read"
+        else:
+            enters = False
+            why = "nothing that made a page of this URL read it"
+            if named is not None:
+                why = "the view does not name it in cookies=[…]"
+            elif ignored.matches(name):
+                why = 'VIEWCACHE["IGNORE_COOKIES"] names it'
+        yield Input("cookie", name, _shown_cookie(name, value), enters, why, value)
+
+
+def _shown_header(name: str, value: str | None) -> str | None:
+    return "(hidden)" if value and name in _SECRET_HEADERS else value
+
+
+def _shown_cookie(name: str, value: str | None) -> str | None:
+    secret = name in (settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME)
+    return "(hidden)" if value and secret else value
+
+
+def _without_private(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: _without_private(item) for name, item in value.items() if not name.startswith("_")
+        }
+    if isinstance(value, list | tuple):
+        return [_without_private(item) for item in value]
+    return value

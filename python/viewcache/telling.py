@@ -1,0 +1,235 @@
+"""
+An explanation as a person would tell it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .explain import Difference, Explanation, Input, Recipe, Rendering
+
+#: Why there is no page. ``{scope}`` is what the reason is about.
+MISSES = {
+    "uri-miss": "no page of this URL is known: none was stored yet, or its recipe was evicted.",
+    "vary-miss": (
+        "the URL is known, and no page was stored for a request with these values (or it was "
+        "evicted). What is in the key, below, is what this request would have to share."
+    ),
+    "expired": "the page was stored, and {scope} was expired since.",
+    "generation-gone": (
+        "the page was stored, and the generation of {scope} is gone: the cache evicted or lost it."
+    ),
+    "timed-out": "the page was stored, and its time is over.",
+    "damaged": "what lies under the page's key is no page of this request. It is overwritten.",
+    "not-public": "the request carries Authorization, and the page does not say it is public.",
+}
+
+#: What to do about a refusal that does not say it itself.
+REFUSALS = {
+    "method": "only GET and HEAD are cached.",
+    "request body": "a request that carries a body is not cached.",
+    "dot segments": "a path with . or .. in it is not cached.",
+    "path too long": "the path has more than 32 segments or 4096 bytes.",
+    "text that is no text": "the request holds text that cannot be encoded.",
+    "cache fault": "the cache failed; the log of viewcache says how.",
+    "logged-in user": (
+        "CacheMixin does not cache pages of logged-in users unless cache_authenticated is set."
+    ),
+    "nothing asks the cache": (
+        "neither is viewcache's middleware in MIDDLEWARE, nor is the view decorated with "
+        "viewcache's cache_page (on a class, on its dispatch)."
+    ),
+    "nothing stores it": (
+        "nothing stores it: UpdateCacheMiddleware is missing, or code has asked for it to be left "
+        "out (request._cache_update_cache)."
+    ),
+    "streaming": "the response is streaming.",
+    "Authorization": "the request carries Authorization, and the response is not public.",
+    "Set-Cookie": "the response sets a cookie, so it belongs to one visitor.",
+    "session modified": "the view changed the session, so the response belongs to one visitor.",
+    "messages": "one-shot messages were shown or added; they are for one visitor, once.",
+    "timeout 0": "its timeout is 0.",
+    "no-generation": "the cache does not keep generations: is it the dummy cache, or down?",
+    "too-many-tags": "it carries more tags than a page may (512).",
+}
+
+
+def tell(explanation: Explanation) -> str:
+    """All of it, for a terminal."""
+    return "\n".join(_lines(explanation)).rstrip() + "\n"
+
+
+def tell_differences(one: Explanation, other: Explanation) -> str:
+    """What makes the keys of two requests differ, or that nothing does."""
+    found = one.differences(other)
+    lines = ["These two requests"]
+    if found:
+        lines[0] += " get different pages, because these inputs of the key differ:"
+        lines += [f"  {_difference(item)}" for item in found]
+    elif any(item.in_key is None for item in one.inputs):
+        lines[0] += (
+            " cannot be compared: what pages of this URL vary on is not known before one is "
+            "stored. Add --render to find out."
+        )
+    elif one.inputs:
+        lines[0] += " get the same page: no input of the key differs."
+    else:
+        lines[0] += " are not looked up in the cache."
+    if not found and one.cookie_order != other.cookie_order:
+        lines.append(
+            "  Their cookies come in another order; viewcache puts them in one. (Stock Django "
+            "keeps a page for each order.)"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _difference(item: Difference) -> str:
+    if not item.name and item.kind == "cookie":
+        return "cookies of the same name, in another order or with other values"
+    if item.here == item.there:
+        return f"{_label(item.kind, item.name)}: another value"
+    return f"{_label(item.kind, item.name)}: {_value(item.here)} and {_value(item.there)}"
+
+
+def _lines(told: Explanation) -> Iterator[str]:
+    yield f"{told.method} {told.url}"
+    if told.view:
+        yield f"  view      {told.view}"
+    if told.asked_by:
+        yield f"  asked by  {_and(f'the {name}' for name in told.asked_by)}"
+    yield ""
+    yield _verdict(told)
+    if told.answered and told.asked_by:
+        yield f"  No view is called: the site answers {_answer(told.answered)}."
+    if told.rendering:
+        yield ""
+        yield from _rendering(told.rendering)
+    if told.recipe:
+        yield ""
+        yield f"Recipe: stored pages of this URL vary on {_recipe(told.recipe)}."
+    for title, in_key in (
+        ("In the key", True),
+        ("Not in the key", False),
+        ("In the key or not: unknown until a page of this URL is stored (--render tells)", None),
+    ):
+        yield from _inputs(title, [item for item in told.inputs if item.in_key is in_key])
+    if told.scopes:
+        yield ""
+        yield "Scopes, by which the page can be expired"
+        width = max(len(item.scope) for item in told.scopes)
+        for item in told.scopes:
+            has = (
+                "has a generation" if item.has_generation else "no generation yet; a miss makes one"
+            )
+            yield f"  {item.scope.ljust(width)}  {has}"
+    if told.recipe_key:
+        yield ""
+        yield "Keys in the cache"
+        yield f"  recipe  {told.recipe_key}"
+        for key in told.page_keys:
+            yield f"  page    {key}"
+
+
+def _verdict(told: Explanation) -> str:
+    if told.page:
+        now = time.time()
+        return (
+            f"HIT: stored {_duration(now - told.page.stored_at)} ago, good for another "
+            f"{_duration(told.page.expires_at - now)}; status {told.page.status}, "
+            f"{told.page.size} bytes"
+            + (f", {len(told.page.slots)} slots filled per visitor" if told.page.slots else "")
+            + "."
+        )
+    if told.answered and not told.asked_by:
+        return f"NOT ASKED: the site answers {_answer(told.answered)} before the cache is asked."
+    if told.verdict == "miss":
+        return f"MISS: {MISSES.get(told.reason, told.reason).format(scope=told.scope)}"
+    return f"NOT CACHED: {refusal(told.reason)}"
+
+
+def _answer(answered: tuple[int, str | None]) -> str:
+    status, location = answered
+    return f"{status} (to {location})" if location else str(status)
+
+
+def refusal(reason: str) -> str:
+    """Why something is not cached, as a sentence."""
+    return REFUSALS.get(reason, f"{reason}.")
+
+
+def _rendering(made: Rendering) -> Iterator[str]:
+    yield f"Rendered now, and not stored: status {made.status}."
+    if made.refusal:
+        yield f"  It may not be stored: {refusal(made.refusal)}"
+    elif made.recipe:
+        yield f"  It may be stored, for {_duration(made.timeout or 0)}."
+        yield f"  It varies on {_recipe(made.recipe)}."
+    for read in made.cookies:
+        yield f"  cookie {read.name} was read at {_place(read.where)}"
+    if made.all_cookies:
+        yield f"  all cookies were read at once at {_place(made.all_cookies)}"
+    if made.session:
+        yield "  the session was used, so its cookie counts as read"
+    if made.csrf_token:
+        yield "  a CSRF token was asked for; it is filled in for each visitor"
+    if not (made.cookies or made.all_cookies or made.session):
+        yield "  no cookie was read"
+
+
+def _place(where: str) -> str:
+    """File and line, from where Python finds the file."""
+    roots = [root.rstrip(os.sep) + os.sep for root in sys.path if root]
+    found = max((root for root in roots if where.startswith(root)), key=len, default="")
+    return where.removeprefix(found)
+
+
+def _recipe(recipe: Recipe) -> str:
+    if recipe.cookies is None:
+        cookies = "the whole Cookie header"
+    elif recipe.cookies:
+        cookies = f"the cookies {_and(recipe.cookies)}"
+    else:
+        cookies = "no cookie"
+    headers = f"the headers {_and(recipe.headers)}" if recipe.headers else "no header"
+    return f"{cookies} and {headers}"
+
+
+def _inputs(title: str, inputs: list[Input]) -> Iterator[str]:
+    if not inputs:
+        return
+    yield ""
+    yield title
+    labels = [_label(item.kind, item.name) for item in inputs]
+    values = [_value(item.value) for item in inputs]
+    widths = max(map(len, labels)), min(max(map(len, values)), 40)
+    for item, label, value in zip(inputs, labels, values, strict=True):
+        why = f"  {item.why}" if item.in_key is not None and item.kind != "url" else ""
+        yield f"  {label.ljust(widths[0])}  {value.ljust(widths[1])}{why}".rstrip()
+
+
+def _label(kind: str, name: str) -> str:
+    return name if kind == "url" else f"{kind} {name}".rstrip()
+
+
+def _value(value: str | None) -> str:
+    if value is None:
+        return "(absent)"
+    shown = value if value.isprintable() else repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}…"
+
+
+def _and(names: Iterable[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _duration(seconds: float) -> str:
+    """Days or seconds: as exact as a person wants it."""
+    whole = timedelta(seconds=max(0, int(seconds)))
+    return f"{whole.seconds} seconds" if whole < timedelta(minutes=10) else str(whole)

@@ -1,0 +1,101 @@
+"""The views that the tests of the surfaces ask for, and how often each was called."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.middleware.csrf import get_token
+from django.urls import path
+from django.utils.decorators import method_decorator
+from django.views import View
+from viewcache import tag
+from viewcache.decorators import cache_page
+from viewcache.mixins import CacheMixin
+
+calls: Counter[str] = Counter()
+
+
+def plain(request: HttpRequest) -> HttpResponse:
+    calls["plain"] += 1
+    return HttpResponse("plain")
+
+
+def themed(request: HttpRequest) -> HttpResponse:
+    calls["themed"] += 1
+    return HttpResponse(request.COOKIES.get("theme", "light"))
+
+
+def every_cookie(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(", ".join(request.COOKIES))
+
+
+def varying(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("varying", headers={"Vary": "Accept"})
+
+
+def tagged(request: HttpRequest) -> HttpResponse:
+    tag(request, "a")
+    return HttpResponse("tagged")
+
+
+def with_token(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(f"<input value='{get_token(request)}'>")
+
+
+def private(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("private", headers={"Cache-Control": "private"})
+
+
+def with_cookie(request: HttpRequest) -> HttpResponse:
+    response = HttpResponse("cookie")
+    response.set_cookie("a", "1")
+    return response
+
+
+def broken(request: HttpRequest) -> HttpResponse:
+    raise RuntimeError("broken")
+
+
+@cache_page(60)
+def decorated(request: HttpRequest) -> HttpResponse:
+    calls["decorated"] += 1
+    return HttpResponse("decorated")
+
+
+@cache_page(60, cache="other", key_prefix="mine", query=["q"], cookies=["theme"])
+async def elsewhere(request: HttpRequest) -> HttpResponse:
+    calls["elsewhere"] += 1
+    return HttpResponse("elsewhere")
+
+
+class Mixed(CacheMixin, View):
+    def get(self, request: HttpRequest) -> HttpResponse:
+        calls["mixed"] += 1
+        return HttpResponse("mixed")
+
+
+@method_decorator(cache_page(60), name="dispatch")
+class OnDispatch(View):
+    def get(self, request: HttpRequest) -> HttpResponse:
+        calls["dispatch"] += 1
+        return HttpResponse("dispatch")
+
+
+urlpatterns = [
+    path("plain/", plain),
+    path("themed/", themed),
+    path("every-cookie/", every_cookie),
+    path("varying/", varying),
+    path("tagged/", tagged, name="tagged"),
+    path("items/<int:pk>/", plain, name="item"),
+    path("token/", with_token),
+    path("private/", private),
+    path("with-cookie/", with_cookie),
+    path("broken/", broken),
+    path("decorated/", decorated),
+    path("elsewhere/", elsewhere),
+    path("mixed/", Mixed.as_view()),
+    path("dispatch/", OnDispatch.as_view()),
+    path("away/", lambda request: HttpResponseRedirect("/plain/")),
+]
