@@ -25,5 +25,6 @@ pub mod record;
 pub mod request;
 pub mod scope;
 pub mod slot;
+pub mod sql;
 pub mod vary;
 mod wire;

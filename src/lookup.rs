@@ -75,6 +75,8 @@ struct Scope {
     generation: Option<u64>,
     /// The page reads it. Those that only a recipe hinted at do not bind the page.
     used: bool,
+    /// It is part of the recipe that this request teaches, though it does not bind its page.
+    remembered: bool,
 }
 
 /// What the response that is to be stored says.
@@ -228,6 +230,53 @@ impl LookUp {
         }
     }
 
+    /// The lease: scopes that the page may come to read. They do not bind it until it does.
+    ///
+    /// Those to `remember` become part of the recipe: the next render of this URL asks for them.
+    pub fn expect(&mut self, scopes: Vec<String>, remember: bool) {
+        for text in scopes {
+            if !self.scopes.iter().any(|scope| scope.text == text) {
+                self.add_scope(text.clone(), false);
+            }
+            if let Some(scope) = self.scopes.iter_mut().find(|scope| scope.text == text) {
+                scope.remembered |= remember;
+            }
+        }
+    }
+
+    /// The lease: the recipe, widened by the scopes that were read, where no page is stored.
+    #[must_use]
+    pub fn teach(&mut self, now: u64) -> Entry {
+        let mut recipe = self.recipe.as_deref().cloned().unwrap_or_default();
+        recipe = recipe.widened(&BTreeSet::new(), &Cookies::None, &self.remembered());
+        recipe.expires_at = now.saturating_add(RECIPE_MILLISECONDS);
+        let entry = (
+            self.recipe_key.clone(),
+            recipe.encode(),
+            RECIPE_MILLISECONDS / 1000,
+        );
+        let recipe = Arc::new(recipe);
+        self.memory.put(self.request.url, Arc::clone(&recipe));
+        self.recipe = Some(recipe);
+        entry
+    }
+
+    fn remembered(&self) -> BTreeSet<String> {
+        let beyond_path = self.scopes.iter().skip(self.path_scopes);
+        beyond_path
+            .filter(|scope| scope.used || scope.remembered)
+            .map(|scope| scope.text.clone())
+            .collect()
+    }
+
+    /// Has the generation of this scope been read?
+    #[must_use]
+    pub fn has_read(&self, text: &str) -> bool {
+        self.scopes
+            .iter()
+            .any(|scope| scope.text == text && scope.generation.is_some())
+    }
+
     /// The lease: keys of generations that the page needs and that were not there when asked.
     #[must_use]
     pub fn unclaimed(&self) -> Vec<&str> {
@@ -267,7 +316,7 @@ impl LookUp {
         let (Some(generations), Some(tagged)) = (generations, tagged) else {
             return Err("no-generation");
         };
-        let names = tags.iter().map(|scope| scope.text.clone()).collect();
+        let names = self.remembered();
         let known = self.recipe.as_deref().cloned().unwrap_or_default();
         let mut recipe = known.widened(&response.vary, &response.cookies, &names);
         let timeout = response.timeout.saturating_mul(1000);
@@ -310,6 +359,7 @@ impl LookUp {
             key,
             generation: None,
             used,
+            remembered: false,
         });
     }
 
@@ -336,7 +386,9 @@ impl LookUp {
         }
     }
 
-    fn unread(&self) -> Vec<&str> {
+    /// The keys of the generations that are not known, of used scopes and of expected ones.
+    #[must_use]
+    pub fn unread(&self) -> Vec<&str> {
         self.scopes
             .iter()
             .filter(|s| s.generation.is_none())

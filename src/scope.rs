@@ -1,15 +1,17 @@
-//! Scopes: what can be expired. A path, a tree of paths, or a tag.
+//! Scopes: what can be expired. A path, a tree of paths, a tag, or rows of a table.
 //!
 //! A scope is written as text, `path:/blog/`, `tree:/blog/`, `tag:blog.post:12`, and its
 //! generation lives in the cache under [`key`]. A page reads the `tree:` of each strict ancestor
 //! of its path and the `path:` of itself, so expiring a tree writes the `tree:` and the `path:`.
 
 use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
 use percent_encoding::{percent_decode, percent_encode_byte};
 
 use crate::error::Error;
 use crate::key::{Fields, hex};
+use crate::sql::row_bucket;
 
 /// Characters of a tag. Longer ones are refused: a name that nobody reads is a bug.
 pub const TAG_LIMIT: usize = 250;
@@ -78,6 +80,79 @@ pub fn of_tag(tag: &str) -> Result<String, Error> {
         return Err(Error::BadTag(tag.chars().take(TAG_LIMIT).collect()));
     }
     Ok(format!("tag:{tag}"))
+}
+
+/// Rows of one table share this many scopes: the number of generations stays bounded, and a clash
+/// only expires too much. Tables with fewer rows, numbered by the database, have no clash at all.
+const ROW_SCOPES: u32 = 4096;
+
+/// Rows of one table in one expiry above which the table is written instead.
+const ROWS_WRITTEN: usize = 64;
+
+/// What every page that is tracked reads: written when nobody knows what was.
+pub const ANY_TABLE: &str = "table:*";
+
+/// The scope that every read of a table has.
+#[must_use]
+pub fn of_table(table: &str) -> String {
+    format!("table:{table}")
+}
+
+/// The scope of reads that do not name their rows.
+#[must_use]
+pub fn of_rows(table: &str) -> String {
+    format!("rows:{table}")
+}
+
+/// The scope of one row, by its primary key in its one spelling.
+#[must_use]
+pub fn of_row(table: &str, row: &str) -> String {
+    let place = match row.parse::<u64>() {
+        Ok(number) => number % u64::from(ROW_SCOPES),
+        Err(_) => u64::from(row_bucket(table, row, ROW_SCOPES)),
+    };
+    format!("row:{table}:{place}")
+}
+
+/// Leaves out what a wider scope covers: the rows of a table that is written as a whole, and rows
+/// beyond a number that is worth a key each.
+#[must_use]
+pub fn widest(mut scopes: Vec<String>) -> Vec<String> {
+    let table_of = |scope: &str| {
+        let row = scope
+            .strip_prefix("row:")
+            .and_then(|rest| rest.rsplit_once(':'));
+        row.map(|(table, _)| table.to_string())
+    };
+    let mut rows: HashMap<String, usize> = HashMap::new();
+    for table in scopes.iter().filter_map(|scope| table_of(scope)) {
+        *rows.entry(table).or_default() += 1;
+    }
+    scopes.extend(
+        rows.into_iter()
+            .filter(|(_, count)| *count > ROWS_WRITTEN)
+            .map(|(table, _)| of_table(&table)),
+    );
+    let whole: HashSet<String> = scopes
+        .iter()
+        .filter_map(|scope| scope.strip_prefix("table:").map(String::from))
+        .collect();
+    let everything = whole.contains("*");
+    let mut seen = HashSet::new();
+    scopes.retain(|scope| {
+        let covered = match (
+            table_of(scope),
+            scope.strip_prefix("rows:"),
+            scope.strip_prefix("table:"),
+        ) {
+            (Some(table), ..) => everything || whole.contains(&table),
+            (_, Some(table), _) => everything || whole.contains(table),
+            (.., Some(table)) => everything && table != "*",
+            _ => false,
+        };
+        !covered && seen.insert(scope.clone())
+    });
+    scopes
 }
 
 /// Has the path a `.` or `..` segment? What such a path means is decided by the browser, the
@@ -209,6 +284,30 @@ mod tests {
         for bad in ["", "a\nb", "\0", &"x".repeat(251)] {
             assert!(of_tag(bad).is_err());
         }
+    }
+
+    #[test]
+    fn an_expiry_is_written_at_its_widest() {
+        let written = |scopes: &[&str]| {
+            let mut scopes = widest(scopes.iter().map(|scope| (*scope).to_string()).collect());
+            scopes.sort();
+            scopes.join(" ")
+        };
+        assert_eq!(written(&["rows:a", "row:a:1", "rows:a"]), "row:a:1 rows:a");
+        assert_eq!(
+            written(&["rows:a", "row:a:1", "table:a", "row:b:1"]),
+            "row:b:1 table:a"
+        );
+        assert_eq!(
+            written(&["rows:a", "table:*", "table:b", "path:/"]),
+            "path:/ table:*"
+        );
+        let many: Vec<String> = (0..=ROWS_WRITTEN)
+            .map(|n| of_row("a", &n.to_string()))
+            .collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).chain(["rows:a"]).collect();
+        assert_eq!(written(&many), "table:a");
+        assert_eq!(of_row("t", "4097"), "row:t:1");
     }
 
     #[test]

@@ -15,6 +15,7 @@ __all__ = [
     "Hit",
     "LookUp",
     "Names",
+    "Queries",
     "Site",
     "canonical_cookies",
     "cut_markers",
@@ -23,12 +24,14 @@ __all__ = [
     "expire_view_cache",
     "get_cache_key",
     "learn_cache_key",
+    "new_rows",
     "query_pairs",
     "read_cache_control",
     "read_vary",
     "scope_of_tag",
     "scopes_of_path",
     "scopes_of_tree",
+    "table_name",
 ]
 
 @final
@@ -109,6 +112,17 @@ class LookUp:
         The lease: scopes that the page reads from here on. Returns the keys whose generations
         have to be fetched, and handed to ``claim``, before the data is read.
         """
+    def expect(self, scopes: Sequence[str], *, remember: bool) -> None:
+        """
+        The lease: scopes that the page may come to read; they are fetched with those it does.
+        Those to ``remember`` become part of the recipe.
+        """
+    def unknown(self) -> dict[str, int]:
+        """The lease: keys of all generations that are not known, each with a new one to set."""
+    def unread_of(self, scopes: Sequence[str]) -> list[str]:
+        """The lease: those of the scopes whose generation has not been read."""
+    def teach(self, now: float) -> tuple[str, bytes, int]:
+        """The lease: the entry that teaches the next render of this URL what this one read."""
     def unclaimed(self) -> dict[str, int]:
         """The lease: the keys of generations that are absent, each with a new one to add."""
     def claim(self, found: dict[str, Any]) -> None:
@@ -131,6 +145,28 @@ class LookUp:
         The entries to set for a response that may be stored, each a key, a record and the
         seconds to keep it; or ``None`` and the reason (``"no-generation"``, ``"too-many-tags"``).
         ``cookies`` are the names that the page depends on, ``None`` the whole header.
+        """
+
+@final
+class Queries:
+    """The project's tables, and the statements that have been seen."""
+
+    def __new__(
+        cls,
+        tables: Sequence[tuple[str, str | None]],
+        *,
+        tracked: Sequence[str] | None,
+        quiet: dict[str, list[str] | None],
+        pure_functions: Sequence[str],
+        rows_limit: int,
+    ) -> Queries: ...
+    def analyse(
+        self, text: str, vendor: str, params: Any, many: bool
+    ) -> tuple[list[str], list[str], list[str], list[str], bool, tuple[str, bool] | None]:
+        """
+        What a statement does: scopes read, scopes written, names read that are no known table,
+        tables whose new rows the database numbers, whether a transaction begins, and why it was
+        not understood (with whether it may write).
         """
 
 @final
@@ -224,3 +260,9 @@ def cut_markers(
     body: bytes, markers: Sequence[tuple[str, bytes]]
 ) -> tuple[bytes, list[tuple[int, str]]]:
     """The body without these markers, and the places and names of them."""
+
+def new_rows(table: str, last: int, count: int) -> list[str]:
+    """The scopes of the rows that an insert of ``count`` rows may have added around ``last``."""
+
+def table_name(name: str) -> str:
+    """The name by which a table is known in scopes, however it is quoted or qualified."""

@@ -10,6 +10,7 @@ class ViewcacheConfig(AppConfig):
     verbose_name = "Page cache"
 
     def ready(self) -> None:
-        from . import receivers
+        from . import queries, receivers
 
         receivers.connect()
+        queries.connect()

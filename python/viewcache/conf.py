@@ -57,6 +57,14 @@ class Settings:
     #: Does a page vary on the cookies that were read while it rendered (True), or on the whole
     #: Cookie header wherever the response says ``Vary: Cookie`` (False)?
     VARY_ON_READ: bool = True
+    #: Does every query of a page become a scope of it, and every write expire what read it? True,
+    #: or the app and model labels that count.
+    TRACK: bool | frozenset[str] = False
+    #: Rows that a query may name; one that names more reads the table.
+    TRACK_ROWS: int = 64
+    #: Tables (``None``) or columns of them whose changes are on no page, beyond the sessions, the
+    #: admin's log and ``{"auth_user": ["last_login"]}``.
+    QUIET: Mapping[str, list[str] | None] = field(default_factory=dict)
     #: Pages of another release are not served: a string such as the revision of the code.
     RELEASE: str = ""
     #: How many URLs' recipes each process remembers, and about how many bytes they may take.
@@ -84,7 +92,24 @@ def _check(name: str, value: Any) -> Any:
             expected = "True or False"
             if isinstance(value, bool):
                 return value
-        case "MEMORY_ENTRIES" | "MEMORY_BYTES":
+        case "TRACK":
+            expected = "True, False, or a list of app and model labels"
+            if isinstance(value, bool):
+                return value
+            if isinstance(value, list | tuple | set | frozenset) and all(
+                isinstance(item, str) for item in value
+            ):
+                return frozenset(value)
+        case "QUIET":
+            expected = "a dictionary such as {'auth_user': ['last_login'], 'audit_log': None}"
+            if isinstance(value, Mapping) and all(
+                columns is None or isinstance(columns, list | tuple) for columns in value.values()
+            ):
+                return {
+                    str(table): None if columns is None else [str(name) for name in columns]
+                    for table, columns in value.items()
+                }
+        case "MEMORY_ENTRIES" | "MEMORY_BYTES" | "TRACK_ROWS":
             expected = "a whole number, 0 or more"
             if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
                 return value

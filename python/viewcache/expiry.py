@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary, WeakSet
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
@@ -19,7 +18,7 @@ from django.db.models import Model
 from django.urls import reverse
 from django.utils.functional import Promise
 
-from . import _core, conf
+from . import _core, commit, conf
 from . import scopes as scopes_of
 from .store import Store
 
@@ -141,28 +140,6 @@ def _several(given: Any, single: Any) -> Iterable[Any]:
 # -- When -----------------------------------------------------------------------------------------
 
 
-class _Batch:
-    """What one savepoint (or the transaction itself) has gathered; called after the commit."""
-
-    def __init__(self, connection: BaseDatabaseWrapper) -> None:
-        self.connection = connection
-        self.savepoints = list(connection.savepoint_ids)
-        self.scopes: dict[str, None] = {}
-
-    def __call__(self) -> None:
-        # Django drops the callbacks of a savepoint that was rolled back, so the batches that are
-        # alive are those that were committed. The first of them writes for all.
-        scopes: dict[str, None] = {}
-        for batch in list(_batches.get(self.connection, ())):
-            scopes.update(batch.scopes)
-            batch.scopes = {}
-        if scopes:
-            write_or_log(list(scopes))
-
-
-_batches: WeakKeyDictionary[BaseDatabaseWrapper, WeakSet[_Batch]] = WeakKeyDictionary()
-
-
 def on_commit(scopes: Iterable[str], connection: BaseDatabaseWrapper) -> None:
     """
     Expire these scopes when the transaction commits; at once where there is none.
@@ -173,14 +150,7 @@ def on_commit(scopes: Iterable[str], connection: BaseDatabaseWrapper) -> None:
     if not connection.in_atomic_block:
         write_or_log(list(scopes))
         return
-    batches = _batches.setdefault(connection, WeakSet())
-    here = list(connection.savepoint_ids)
-    batch = next((item for item in batches if item.savepoints == here and item.scopes), None)
-    if batch is None:
-        batch = _Batch(connection)
-        batches.add(batch)
-        connection.on_commit(batch, robust=True)
-    batch.scopes.update(dict.fromkeys(scopes))
+    commit.gather(scopes, connection, write_or_log)
 
 
 def write_or_log(scopes: list[str]) -> bool:

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import cast
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from . import _core, conf, page, policy, reads
+from . import _core, commit, conf, page, policy, reads
 from . import request as canonical
 from .policy import Area, Permission
 from .store import Entry, Store
@@ -34,7 +34,7 @@ STORE = "_viewcache_store"
 class Visit:
     """One request's way through the cache."""
 
-    __slots__ = ("area", "lookup", "outer", "reason", "status", "store", "tags")
+    __slots__ = ("area", "lookup", "outer", "reason", "status", "store", "tags", "teaches")
 
     def __init__(self, area: Area, outer: Visit | None = None) -> None:
         self.area = area
@@ -46,6 +46,8 @@ class Visit:
         #: ``"hit"``, ``"miss"``, ``"stored"`` or ``"bypass"``; and why.
         self.status = "bypass"
         self.reason = ""
+        #: The page is not stored, but the scopes that it read are, for the next render.
+        self.teaches = False
         #: Scopes named before there was a look-up.
         self.tags: list[str] = list(outer.tags) if outer else []
 
@@ -61,9 +63,18 @@ class Visit:
             area.query is None or area.query is mine.query
         )
 
-    def refuse(self, reason: str) -> None:
-        """Nothing of this visit is stored."""
-        self.status, self.reason = "bypass", reason
+    def refuse(self, reason: str, *, teach: bool = False) -> None:
+        """Nothing of this visit is stored; at most what it taught of its URL."""
+        self.status, self.reason, self.teaches = "bypass", reason, teach
+
+    @property
+    def leases(self) -> Iterator[tuple[_core.LookUp, Store]]:
+        """The leases of this visit and of those around it: one of them stores the page."""
+        visit: Visit | None = self
+        while visit is not None:
+            if visit.lease is not None and visit.store is not None:
+                yield visit.lease, visit.store
+            visit = visit.outer
 
     def settle(self, status: str, reason: str = "") -> None:
         """The visit is over, and so is the one around it: a page is stored and served once."""
@@ -77,6 +88,16 @@ class Visit:
 def visit_of(request: HttpRequest) -> Visit | None:
     """The innermost visit of this request."""
     return cast("Visit | None", request.__dict__.get(_ATTRIBUTE))
+
+
+#: Told of each miss: whoever has to know what the page that is made now will read.
+_on_lease: Callable[[Visit], None] | None = None
+
+
+def on_lease(told: Callable[[Visit], None] | None) -> None:
+    """Have this function told of each miss, once there is a lease."""
+    global _on_lease
+    _on_lease = told
 
 
 def expect(request: HttpRequest) -> Visit:
@@ -159,6 +180,13 @@ def _answer(request: HttpRequest, visit: Visit) -> HttpResponse | None:
         # Django's own name for it; code that sets it to False keeps its page out of the cache.
         request.__dict__["_cache_update_cache"] = True
         visit.reason = f"{code} {scope}" if scope else code
+        if _on_lease is not None:
+            _on_lease(visit)
+        return None
+    if (dirty := commit.dirty()) and not dirty.isdisjoint(
+        [*hit.tags, *(scope for scope, _ in visit.lookup.scopes)]
+    ):
+        visit.refuse("written in this transaction")
         return None
     try:
         response = page.response(hit, request, time.time())
@@ -171,7 +199,10 @@ def _answer(request: HttpRequest, visit: Visit) -> HttpResponse | None:
 
 def _fault(visit: Visit, what: str) -> None:
     logger.warning("viewcache could not %s; the view answers.", what, exc_info=True)
-    visit.refuse("cache fault")
+    fallen: Visit | None = visit
+    while fallen is not None:
+        fallen.refuse("cache fault")
+        fallen = fallen.outer
 
 
 # -- While the view runs --------------------------------------------------------------------------
@@ -184,39 +215,57 @@ def read(visit: Visit, scopes: Iterable[str]) -> bool:
     True when one of them was read only now, so that data that was read before is not guarded.
     """
     scopes = list(scopes)
-    lease, store = visit.lease, visit.store
-    if lease is None or store is None:
-        visit.tags.extend(scopes)
-        return False
-    missing = lease.read(scopes)
+    new = False
     try:
-        if missing:
-            lease.claim(store.fetch([], missing))
-        if absent := lease.unclaimed():
-            lease.claim(store.claim(absent))
+        for lease, store in visit.leases:
+            if missing := lease.read(scopes):
+                new = True
+                lease.claim(store.fetch([], missing))
+            if absent := lease.unclaimed():
+                lease.claim(store.claim(absent))
     except Exception:
         _fault(visit, "read the generation of a tag")
-        return False
-    return bool(missing)
+    if visit.lookup is None:
+        visit.tags.extend(scopes)
+    return new
 
 
 async def aread(visit: Visit, scopes: Iterable[str]) -> bool:
     """As ``read``."""
     scopes = list(scopes)
-    lease, store = visit.lease, visit.store
-    if lease is None or store is None:
-        visit.tags.extend(scopes)
-        return False
-    missing = lease.read(scopes)
+    new = False
     try:
-        if missing:
-            lease.claim(await store.afetch([], missing))
-        if absent := lease.unclaimed():
-            lease.claim(await store.aclaim(absent))
+        for lease, store in visit.leases:
+            if missing := lease.read(scopes):
+                new = True
+                lease.claim(await store.afetch([], missing))
+            if absent := lease.unclaimed():
+                lease.claim(await store.aclaim(absent))
     except Exception:
         _fault(visit, "read the generation of a tag")
-        return False
-    return bool(missing)
+    if visit.lookup is None:
+        visit.tags.extend(scopes)
+    return new
+
+
+def read_rows(visit: Visit, scopes: Iterable[str]) -> int:
+    """
+    As ``read``, for the scopes of a query, which are many: whatever is not known is fetched at
+    once, and what is absent is renewed at once. Returns how many commands that took.
+    """
+    scopes = list(scopes)
+    commands = 0
+    try:
+        for lease, store in visit.leases:
+            if lease.read(scopes):
+                lease.claim(store.fetch([], list(lease.unknown())))
+                commands += 1
+                if absent := lease.unknown():
+                    lease.claim(store.renew(absent))
+                    commands += 1
+    except Exception:
+        _fault(visit, "read the generations of a query")
+    return commands
 
 
 # -- Store ----------------------------------------------------------------------------------------
@@ -226,6 +275,7 @@ def store(request: HttpRequest, response: HttpResponseBase, area: Area) -> HttpR
     """Store this response if it may be; it comes back with the headers of one that is cached."""
     visit = _visit_to_store(request, area)
     if visit is None or visit.store is None:
+        _teach(request)
         return response
 
     def put(permission: Permission | str) -> None:
@@ -245,6 +295,7 @@ async def astore(request: HttpRequest, response: HttpResponseBase, area: Area) -
     """As ``store``."""
     visit = _visit_to_store(request, area)
     if visit is None or visit.store is None:
+        _teach(request)
         return response
     if getattr(response, "is_rendered", True) is False:
         # It renders in a thread, after the middleware of the view; there it is stored, too.
@@ -260,6 +311,17 @@ async def astore(request: HttpRequest, response: HttpResponseBase, area: Area) -
         else:
             visit.settle("stored")
     return response
+
+
+def _teach(request: HttpRequest) -> None:
+    """Store what a visit taught of its URL although its page may not be stored."""
+    visit = visit_of(request)
+    if visit is not None and visit.teaches and visit.lookup is not None and visit.store is not None:
+        visit.teaches = False
+        try:
+            visit.store.put([visit.lookup.teach(time.time())])
+        except Exception:
+            _fault(visit, "store what a page reads")
 
 
 def _visit_to_store(request: HttpRequest, area: Area) -> Visit | None:
@@ -281,6 +343,9 @@ def _entries(
         return None
     lease = visit.lease
     if lease is None or not isinstance(response, HttpResponse):
+        return None
+    if (dirty := commit.dirty()) and not dirty.isdisjoint(scope for scope, _ in lease.scopes):
+        visit.reason = "written in this transaction"
         return None
     cut = page.cut(response, permission.secret)
     if isinstance(cut, str):

@@ -24,11 +24,6 @@ T = TypeVar("T")
 #: An entry to set: key, record, seconds.
 Entry = tuple[str, bytes, int]
 
-#: Up to so many absent generations are added one by one, so that readers who come at once agree
-#: on one. More are set in one command: the readers may disagree, and then store pages that nobody
-#: is served, never pages that are old (every new generation is an expiry).
-ADD_LIMIT = 4
-
 
 class UnconfirmedError(Exception):
     """The cache did not confirm that an expiry was written."""
@@ -58,12 +53,19 @@ class Store:
 
     def claim(self, entries: Mapping[str, int]) -> dict[str, Any]:
         """Give absent generations a value, and read back what they have then."""
-        if len(entries) > ADD_LIMIT:
-            self.generations.set_many(dict(entries), None)
-        else:
-            for key, token in entries.items():
-                self.generations.add(key, token, None)
+        for key, token in entries.items():
+            self.generations.add(key, token, None)
         return dict(self.generations.get_many(list(entries)))
+
+    def renew(self, entries: Mapping[str, int]) -> dict[str, Any]:
+        """
+        Set absent generations, in one command, and take it that they are there.
+
+        Readers who do so at once disagree, and then store pages that nobody is served; every new
+        generation is an expiry, so none of them is ever old.
+        """
+        self.generations.set_many(dict(entries), None)
+        return dict(entries)
 
     def put(self, entries: Sequence[Entry]) -> None:
         """Set the entries of a page."""
@@ -93,11 +95,8 @@ class Store:
         """As ``claim``."""
         if not self._native:
             return await self._run(self.claim, entries)
-        if len(entries) > ADD_LIMIT:
-            await self.generations.aset_many(dict(entries), None)
-        else:
-            for key, token in entries.items():
-                await self.generations.aadd(key, token, None)
+        for key, token in entries.items():
+            await self.generations.aadd(key, token, None)
         return dict(await self.generations.aget_many(list(entries)))
 
     async def aput(self, entries: Sequence[Entry]) -> None:

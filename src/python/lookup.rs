@@ -141,7 +141,7 @@ impl Site {
     /// What to write to expire these scopes: their keys, each with a new generation.
     fn expiry<'py>(&self, py: Python<'py>, scopes: Vec<String>) -> PyResult<Bound<'py, PyDict>> {
         let entries = PyDict::new(py);
-        for scope in scopes {
+        for scope in scope::widest(scopes) {
             entries.set_item(scope::key(&self.site.id, &scope), generation::fresh()?)?;
         }
         Ok(entries)
@@ -357,6 +357,36 @@ impl LookUp {
             .unclaimed()
             .into_iter()
             .map(String::from)
+            .collect()
+    }
+
+    /// The lease: scopes that the page may come to read; they are fetched with those it does.
+    #[pyo3(signature = (scopes, *, remember))]
+    fn expect(&self, scopes: Vec<String>, remember: bool) {
+        self.state().machine.expect(scopes, remember);
+    }
+
+    /// The lease: the entry that teaches the next render of this URL what this one has read.
+    fn teach(&self, py: Python<'_>, now: f64) -> (String, Py<PyBytes>, u64) {
+        let (key, value, seconds) = self.state().machine.teach(milliseconds(now));
+        (key, PyBytes::new(py, &value).unbind(), seconds)
+    }
+
+    /// The lease: the keys of all generations that were not found, used or only expected.
+    fn unknown<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let entries = PyDict::new(py);
+        for key in self.state().machine.unread() {
+            entries.set_item(key, generation::fresh()?)?;
+        }
+        Ok(entries)
+    }
+
+    /// The lease: those of the scopes whose generation has not been read.
+    fn unread_of(&self, scopes: Vec<String>) -> Vec<String> {
+        let state = self.state();
+        scopes
+            .into_iter()
+            .filter(|scope| !state.machine.has_read(scope))
             .collect()
     }
 

@@ -5,6 +5,7 @@
 
 mod keys;
 mod lookup;
+mod queries;
 
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
@@ -33,4 +34,6 @@ mod _core {
         Hit, LookUp, Names, Site, cut_markers, cut_tokens, read_cache_control, read_vary,
         scope_of_tag, scopes_of_path, scopes_of_tree,
     };
+    #[pymodule_export]
+    use super::queries::{Queries, new_rows, table_name};
 }

@@ -1,0 +1,250 @@
+//! Statements to scopes: what a page that ran them has read, and what they have written.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDict, PyInt, PyList, PyString, PyTuple};
+
+use crate::scope;
+use crate::sql::{
+    self, Analyser, Analysis, Control, Dialect, PinTerm, Pins, Reach, row_texts, table_key,
+};
+
+/// The project's tables, and what is known of the statements that have been seen.
+#[pyclass(frozen, module = "viewcache._core")]
+pub struct Queries {
+    analyser: Analyser,
+    /// Tables whose reads and writes count; `None` is all.
+    tracked: Option<HashSet<String>>,
+    /// Tables, or columns of them, whose writes change no page.
+    quiet: HashMap<String, Option<HashSet<String>>>,
+    rows_limit: usize,
+}
+
+/// Scopes read, scopes written, other names read (tables or views), tables whose new rows the
+/// database numbers, a transaction begins, and why the statement was not understood with whether
+/// it may write.
+type Found = (
+    Vec<String>,
+    Vec<String>,
+    Vec<String>,
+    Vec<String>,
+    bool,
+    Option<(String, bool)>,
+);
+
+#[pymethods]
+impl Queries {
+    #[new]
+    #[pyo3(signature = (tables, *, tracked, quiet, pure_functions, rows_limit))]
+    fn new(
+        tables: Vec<(String, Option<String>)>,
+        tracked: Option<Vec<String>>,
+        quiet: HashMap<String, Option<Vec<String>>>,
+        pure_functions: Vec<String>,
+        rows_limit: usize,
+    ) -> Self {
+        let quiet = quiet.into_iter().map(|(table, columns)| {
+            let columns =
+                columns.map(|names| names.iter().map(|name| name.to_lowercase()).collect());
+            (table_key(&table), columns)
+        });
+        Self {
+            analyser: Analyser::new(tables).with_pure_functions(pure_functions),
+            tracked: tracked.map(|tables| tables.iter().map(|table| table_key(table)).collect()),
+            quiet: quiet.collect(),
+            rows_limit,
+        }
+    }
+
+    /// What a statement reads and writes.
+    #[pyo3(signature = (text, vendor, params, many))]
+    fn analyse(
+        &self,
+        text: &str,
+        vendor: &str,
+        params: Option<&Bound<'_, PyAny>>,
+        many: bool,
+    ) -> PyResult<Found> {
+        let analysis = match self.analyser.analyse(text, Dialect::from_vendor(vendor)) {
+            Ok(analysis) => analysis,
+            Err(refusal) => {
+                let why = (refusal.reason.clone(), refusal.may_write);
+                return Ok((
+                    Vec::new(),
+                    Vec::new(),
+                    Vec::new(),
+                    Vec::new(),
+                    false,
+                    Some(why),
+                ));
+            }
+        };
+        let sets = match params {
+            Some(params) if many => params.try_iter()?.collect::<PyResult<Vec<_>>>()?,
+            Some(params) => vec![params.clone()],
+            None => Vec::new(),
+        };
+        let mut reads = BTreeSet::new();
+        let mut others = Vec::new();
+        self.reads(&analysis, &sets, &mut reads, &mut others);
+        let mut writes = BTreeSet::new();
+        let mut numbered = Vec::new();
+        self.writes(&analysis, &sets, &mut writes, &mut numbered);
+        let begins = analysis.control.contains(&Control::Begin);
+        Ok((
+            reads.into_iter().collect(),
+            writes.into_iter().collect(),
+            others,
+            numbered,
+            begins,
+            None,
+        ))
+    }
+}
+
+impl Queries {
+    fn counts(&self, table: &str) -> bool {
+        !matches!(self.quiet.get(table), Some(None))
+            && self
+                .tracked
+                .as_ref()
+                .is_none_or(|tracked| tracked.contains(table))
+    }
+
+    fn reads(
+        &self,
+        analysis: &Analysis,
+        sets: &[Bound<'_, PyAny>],
+        reads: &mut BTreeSet<String>,
+        others: &mut Vec<String>,
+    ) {
+        for read in &analysis.reads {
+            if !self.counts(&read.table) {
+                continue;
+            }
+            if !self.analyser.is_table(&read.table) {
+                others.push(read.table.clone());
+            }
+            reads.insert(scope::of_table(&read.table));
+            let rows = match &read.pins {
+                Pins::Rows(terms) => self.rows(terms, sets),
+                Pins::None => None,
+            };
+            match rows {
+                Some(rows) => reads.extend(rows.iter().map(|row| scope::of_row(&read.table, row))),
+                None => drop(reads.insert(scope::of_rows(&read.table))),
+            }
+        }
+    }
+
+    fn writes(
+        &self,
+        analysis: &Analysis,
+        sets: &[Bound<'_, PyAny>],
+        writes: &mut BTreeSet<String>,
+        numbered: &mut Vec<String>,
+    ) {
+        for write in &analysis.writes {
+            let table = &write.table;
+            let only_quiet = match (self.quiet.get(table), &write.columns) {
+                (Some(Some(quiet)), Some(columns)) => {
+                    columns.iter().all(|column| quiet.contains(column))
+                }
+                _ => false,
+            };
+            if !self.counts(table) || only_quiet {
+                continue;
+            }
+            if write.reach == Reach::Added(Pins::None) {
+                numbered.push(table.clone());
+            }
+            let named = match &write.reach {
+                Reach::Added(Pins::None) => Some(Vec::new()),
+                // What an insert calls its rows may be any value, and then no page has named it.
+                Reach::Added(Pins::Rows(terms)) => Some(self.rows(terms, sets).unwrap_or_default()),
+                Reach::Rows(terms) => self.rows(terms, sets),
+                Reach::Table => None,
+            };
+            match named {
+                Some(rows) => {
+                    writes.insert(scope::of_rows(table));
+                    writes.extend(rows.iter().map(|row| scope::of_row(table, row)));
+                }
+                None => drop(writes.insert(scope::of_table(table))),
+            }
+        }
+    }
+
+    /// The rows that these terms name, over all sets of parameters; `None` when one is not known,
+    /// or there are too many.
+    fn rows(&self, terms: &[PinTerm], sets: &[Bound<'_, PyAny>]) -> Option<Vec<String>> {
+        let mut rows = BTreeSet::new();
+        if sets.is_empty() {
+            rows.extend(row_texts(terms, |_| None)?);
+        }
+        for set in sets {
+            rows.extend(row_texts(terms, |term| values(set, term))?);
+            if rows.len() > self.rows_limit {
+                return None;
+            }
+        }
+        (rows.len() <= self.rows_limit).then(|| rows.into_iter().collect())
+    }
+}
+
+/// The texts of a parameter, where it is a number, a text or a UUID, or a list of those.
+fn values(params: &Bound<'_, PyAny>, term: &PinTerm) -> Option<Vec<String>> {
+    let (value, list) = match term {
+        PinTerm::Literal(_) => return None,
+        PinTerm::Param(at) => (params.get_item(at).ok()?, false),
+        PinTerm::ParamList(at) => (params.get_item(at).ok()?, true),
+        PinTerm::NamedParam(name) => (params.cast::<PyDict>().ok()?.get_item(name).ok()??, false),
+        PinTerm::NamedParamList(name) => {
+            (params.cast::<PyDict>().ok()?.get_item(name).ok()??, true)
+        }
+    };
+    if !list {
+        return Some(vec![value_text(&value)?]);
+    }
+    if !value.is_instance_of::<PyList>() && !value.is_instance_of::<PyTuple>() {
+        return None;
+    }
+    value
+        .try_iter()
+        .ok()?
+        .map(|item| value_text(&item.ok()?))
+        .collect()
+}
+
+fn value_text(value: &Bound<'_, PyAny>) -> Option<String> {
+    if let Ok(text) = value.cast::<PyString>() {
+        return text.to_cow().ok().map(std::borrow::Cow::into_owned);
+    }
+    let number = value.is_instance_of::<PyInt>() && !value.is_instance_of::<PyBool>();
+    if number || value.get_type().name().ok()? == "UUID" {
+        return value
+            .str()
+            .ok()?
+            .to_cow()
+            .ok()
+            .map(std::borrow::Cow::into_owned);
+    }
+    None
+}
+
+/// The scopes of the rows around the one that the database numbered last: an insert may have added
+/// `count` of them, and a page may have shown that one of them was missing.
+#[pyfunction]
+pub fn new_rows(table: &str, last: i64, count: u32) -> Vec<String> {
+    let near = i64::from(count.saturating_sub(1));
+    (last.saturating_sub(near)..=last.saturating_add(near))
+        .map(|row| scope::of_row(table, &row.to_string()))
+        .collect()
+}
+
+/// The name by which a table is known in scopes, however it is quoted or qualified.
+#[pyfunction]
+pub fn table_name(name: &str) -> String {
+    sql::table_key(name)
+}
