@@ -16,7 +16,7 @@ from viewcache.mixins import CacheMixin
 calls: Counter[str] = Counter()
 
 
-def plain(request: HttpRequest) -> HttpResponse:
+def plain(request: HttpRequest, pk: int = 0) -> HttpResponse:
     calls["plain"] += 1
     return HttpResponse("plain")
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
+from functools import partial
 from io import BytesIO
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -14,9 +15,12 @@ from django.conf import settings
 from django.core.exceptions import DisallowedHost, ImproperlyConfigured
 from django.core.handlers.wsgi import WSGIRequest
 from django.core.management.base import BaseCommand, CommandError
+from django.urls import NoReverseMatch, reverse
 
-from viewcache import telling
+from viewcache import _core, conf, expiry, telling
 from viewcache.explain import explain
+from viewcache.scopes import in_every_language
+from viewcache.store import Store
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -39,6 +43,18 @@ class Command(BaseCommand):
             )
         )
 
+        _expire_arguments(
+            commands.add_parser(
+                "expire",
+                help="expire pages: every variant of them",
+                description=(
+                    "Expires pages, whatever their host, query, language or cookies: each is "
+                    "rendered anew at its next request. All that is given is checked first, and "
+                    "then expired by one command to the cache."
+                ),
+            )
+        )
+
     def handle(self, *args: Any, command: str, **options: Any) -> None:
         try:
             getattr(self, f"handle_{command}")(**options)
@@ -46,7 +62,7 @@ class Command(BaseCommand):
             raise
         except DisallowedHost as error:
             raise CommandError(f"{error} Or give another with --host.") from error
-        except (ValueError, LookupError, ImproperlyConfigured) as error:
+        except (ValueError, LookupError, NoReverseMatch, ImproperlyConfigured) as error:
             raise CommandError(_one_line(error)) from error
         except Exception as error:
             if options.get("traceback"):
@@ -82,6 +98,90 @@ class Command(BaseCommand):
         self.stdout.write(telling.tell(found))
         if other is not None:
             self.stdout.write(telling.tell_differences(found, other))
+
+    # -- expire -----------------------------------------------------------------------------------
+
+    def handle_expire(
+        self,
+        *,
+        path: list[str],
+        tree: list[str],
+        tag: list[str],
+        view: list[str],
+        view_args: list[str] | None,
+        view_kwargs: list[str] | None,
+        everything: bool,
+        dry_run: bool,
+        verbosity: int,
+        **options: Any,
+    ) -> None:
+        if (view_args or view_kwargs) and not view:
+            raise CommandError("--args and --kwargs belong to a --view. Name it, too.")
+        if not (path or tree or tag or view or everything):
+            raise CommandError(
+                "Nothing to expire was given. Give --path, --tree, --tag or --view; to expire the "
+                "whole site, --everything."
+            )
+        named = _named(view_kwargs)
+        for name in view:
+            url = partial(reverse, name, args=view_args, kwargs=named)
+            path = [*path, *in_every_language(url)]
+        what: dict[str, Any] = {"path": path, "tree": tree, "tag": tag, "everything": everything}
+        if dry_run:
+            scopes = _scopes(**what)
+            found = Store().fetch([], conf.site().generation_keys(scopes))
+            told = f"Would expire {_count(scopes)}; {len(found)} of them can have pages:"
+        else:
+            scopes = list(expiry.expire(**what).scopes)
+            told = f"Expired {_count(scopes)}:"
+        if verbosity > 0:
+            self.stdout.write(told)
+            for scope in scopes:
+                self.stdout.write(f"  {scope}")
+
+
+def _expire_arguments(parser: ArgumentParser) -> None:
+    def several(name: str, metavar: str, text: str) -> None:
+        parser.add_argument(
+            name, metavar=metavar, nargs="+", action="extend", default=[], help=text
+        )
+
+    several("--path", "PATH", "paths or full URLs; their query does not matter")
+    several("--tree", "PATH", "likewise, with every path below them")
+    several("--tag", "TAG", "tags, such as blog.post:12")
+    several("--view", "NAME", "views by the names of their URLs, in every language")
+    # BaseCommand keeps "args" for itself.
+    parser.add_argument(
+        "--args", dest="view_args", metavar="VALUE", nargs="+", help="the arguments of the views"
+    )
+    parser.add_argument(
+        "--kwargs", dest="view_kwargs", metavar="NAME=VALUE", nargs="+", help="likewise, by name"
+    )
+    parser.add_argument("--everything", action="store_true", help="the whole site")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be expired")
+
+
+def _named(pairs: list[str] | None) -> dict[str, str] | None:
+    if pairs is None:
+        return None
+    for pair in pairs:
+        if not pair.partition("=")[0].isidentifier() or "=" not in pair:
+            raise CommandError(f"{pair!r} names no argument. Give NAME=VALUE, such as pk=12.")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def _scopes(path: list[str], tree: list[str], tag: list[str], everything: bool) -> list[str]:
+    found = [scope for item in path for scope in _core.scopes_of_path(item)]
+    found += [
+        scope
+        for item in [*tree, *(["/"] if everything else [])]
+        for scope in _core.scopes_of_tree(item)
+    ]
+    return list(dict.fromkeys([*found, *map(_core.scope_of_tag, tag)]))
+
+
+def _count(scopes: list[str]) -> str:
+    return f"{len(scopes)} scope{'s' if len(scopes) != 1 else ''}"
 
 
 def _explain_arguments(parser: ArgumentParser) -> None:
