@@ -15,7 +15,6 @@ import argparse
 import os
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,13 +55,21 @@ def pythons() -> dict[tuple[int, int], str]:
 
 
 def python_for(django: str) -> str | None:
-    """The Python that runs this Django; None, and a line that says why, where there is none."""
+    """The oldest Python of this machine that runs this Django, if any does."""
     floor = oldest_python(django)
-    suitable = [path for version, path in pythons().items() if version >= floor]
-    if suitable:
-        return suitable[0]
-    print(f"SKIPPED Django {django}: it needs Python {floor[0]}.{floor[1]} or newer, none is here")
-    return None
+    return next((path for version, path in pythons().items() if version >= floor), None)
+
+
+def runnable(djangos: list[str]) -> dict[str, str]:
+    """The Djangos that a Python of this machine runs, and that Python; a line for each other."""
+    found = {}
+    for django in djangos:
+        if python := python_for(django):
+            found[django] = python
+        else:
+            needed = ".".join(map(str, oldest_python(django)))
+            print(f"SKIPPED Django {django}: no Python from {needed} on was found", flush=True)
+    return found
 
 
 def wheel() -> Path:
@@ -98,8 +105,7 @@ def sdist(django: str) -> Path:
             *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"),
             *("--no-binary", "django", "--dest", BUILD, f"django=={django}"),
         )
-        with tarfile.open(next(BUILD.glob(f"[Dd]jango-{django}.tar.gz"))) as archive:
-            archive.extractall(BUILD, filter="data")
+        must("tar", "-xzf", next(BUILD.glob(f"[Dd]jango-{django}.tar.gz")), "-C", BUILD)
         for unpacked in BUILD.glob(f"Django-{django}"):
             unpacked.rename(folder)
     return folder
@@ -109,36 +115,30 @@ def parity(djangos: list[str], older: list[str]) -> int:
     """Django's own suite in each Django, side by side; then the keys, in older releases too."""
     failed = 0
     suites = []
-    for django in djangos:
-        if python := python_for(django):
-            inside, source = environment(django, python), sdist(django)
-            suites.append(
-                subprocess.Popen([inside, HERE / "suite.py", source], stdout=subprocess.PIPE)
-            )
+    series = {}
+    for django, python in runnable(djangos).items():
+        inside, source = environment(django, python), sdist(django)
+        series[django.rpartition(".")[0]] = inside
+        suites.append(subprocess.Popen([inside, HERE / "suite.py", source], stdout=subprocess.PIPE))
     for suite in suites:
         print(suite.communicate()[0].decode(), end="", flush=True)
         failed |= suite.returncode
-    for django in [*djangos, *older]:
-        failed |= keys(django, djangos)
+    for inside in series.values():
+        failed |= run(inside, HERE / "keys.py")
+    for django in older:
+        # An older release borrows the environment of its series.
+        if host := series.get(".".join(django.split(".")[:2])):
+            failed |= run(host, HERE / "keys.py", PYTHONPATH=str(older_release(django, host)))
     return failed
 
 
-def keys(django: str, djangos: list[str]) -> int:
-    """The keys of one Django; an older release borrows the environment of its series."""
-    if not (python := python_for(django)):
-        return 0
-    series = django.split(".")[:2]
-    host = next(other for other in djangos if other.split(".")[:2] == series)
-    inside = environment(host, python)
-    if django == host:
-        return run(inside, HERE / "keys.py")
+def older_release(django: str, inside: Path) -> Path:
+    """A folder with this release of Django alone, to put before the environment's own."""
     folder = BUILD / "older" / f"django-{django}"
     if not folder.exists():
-        must(
-            *(inside, "-m", "pip", "install", "--quiet", "--no-deps"),
-            *("--target", folder, f"django=={django}"),
-        )
-    return run(inside, HERE / "keys.py", PYTHONPATH=str(folder))
+        pip = (inside, "-m", "pip", "install", "--quiet", "--no-deps")
+        must(*pip, "--target", folder, f"django=={django}")
+    return folder
 
 
 def pytest(djangos: list[str]) -> int:
@@ -146,10 +146,10 @@ def pytest(djangos: list[str]) -> int:
     import django
 
     failed = 0
-    for version in djangos:
+    for version, python in runnable(djangos).items():
         if version == django.__version__:
-            print(f"Django {version}: the tests have run with it in .venv")
-        elif python := python_for(version):
+            print(f"Django {version}: the Python tests have run with it in .venv")
+        else:
             inside = environment(version, python)
             print(f"Django {version} on {python}:")
             failed |= run(inside, "-m", "pytest", "-q", "-p", "no:cacheprovider")
