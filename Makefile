@@ -51,7 +51,7 @@ check: build ## Lints and types only, nothing is run
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy python/viewcache
 	$(BIN)/python -m mypy.stubtest viewcache._core $(if $(wildcard tests/stubtest.txt),--allowlist tests/stubtest.txt)
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 .PHONY: build
 build: $(DONE)/develop ## The virtual environment .venv with the package in it, editable
