@@ -24,7 +24,7 @@ from django.http.response import HttpResponseBase
 from django.urls import Resolver404, get_urlconf, resolve, set_urlconf
 from django.utils import timezone, translation
 
-from . import _core, conf, pipeline, reads
+from . import _core, conf, pipeline, queries, reads
 from . import request as canonical
 from .mixins import CacheMixin
 from .store import Entry, Store
@@ -238,6 +238,9 @@ class _DryStore(Store):
     def claim(self, entries: Mapping[str, int]) -> dict[str, Any]:
         return dict(entries)
 
+    def renew(self, entries: Mapping[str, int]) -> dict[str, Any]:
+        return dict(entries)
+
     def put(self, entries: Sequence[Entry]) -> None:
         self.entries += entries
 
@@ -265,7 +268,9 @@ class _Run:
             handler.load_middleware()
             cast(Any, handler)._view_middleware.append(self._at_view)
             self.response: HttpResponseBase = cast(Any, handler)._middleware_chain(self.request)
-        self.response.close()
+        # Not response.close(): it says that the request is over, and closes the connections.
+        for close in cast(Any, self.response)._resource_closers:
+            close()
         if self.error is not None:
             raise self.error
         self.visit = pipeline.visit_of(self.request)
@@ -305,7 +310,12 @@ class _Run:
 def _as_it_was() -> Iterator[None]:
     """What middleware changes for the whole thread is put back."""
     urlconf = get_urlconf()
-    with translation.override(translation.get_language()), timezone.override(None):
+    with (
+        queries.aside(),
+        translation.override(translation.get_language()),
+        timezone.override(None),
+    ):
+        queries.begin()
         translation.deactivate()  # as at the start of a request
         set_urlconf(settings.ROOT_URLCONF)
         try:
@@ -356,10 +366,9 @@ def _verdict(visit: pipeline.Visit | None) -> tuple[str, str, str | None]:
         return "bypass", "nothing asks the cache", None
     if visit.status == "hit":
         return "hit", "", None
-    if visit.status == "bypass" or visit.lookup is None:
+    if visit.lookup is None or visit.lookup.miss is None:
         return "bypass", visit.reason, None
-    code, scope = visit.lookup.miss or ("", None)
-    return "miss", code, scope
+    return "miss", *visit.lookup.miss
 
 
 def _recipe(lookup: _core.LookUp | None) -> Recipe | None:
@@ -409,19 +418,20 @@ def _scopes(
 
 def _rendering(run: _Run) -> Rendering:
     visit, seen = run.visit, reads.of(run.request)
-    entries = cast(_DryStore, visit.store).entries if visit and visit.store else []
-    # The visit that stored may be the one around the innermost.
-    outer = visit
-    while not entries and outer is not None:
-        entries = cast(_DryStore, outer.store).entries if outer.store else []
-        outer = outer.outer
+    entries: list[Entry] = []
     refusal = None
     if visit is None:
         refusal = "nothing asks the cache"
-    elif not entries:
-        code, scope = (visit.lookup.miss if visit.lookup else None) or ("", None)
+    elif visit.status == "stored":
+        # The visit that stored may be one around the innermost.
+        around: pipeline.Visit | None = visit
+        while around is not None and not entries:
+            entries = cast(_DryStore, around.store).entries
+            around = around.outer
+    else:
+        _, code, scope = _verdict(visit)
         unchanged = visit.reason == (f"{code} {scope}" if scope else code)
-        refusal = "nothing stores it" if unchanged else visit.reason
+        refusal = "nothing stores it" if visit.status == "miss" and unchanged else visit.reason
     return Rendering(
         status=run.response.status_code,
         timeout=entries[-1][2] if entries else None,

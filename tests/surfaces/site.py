@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from django.contrib.auth import get_user_model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.middleware.csrf import get_token
 from django.urls import path
@@ -41,6 +42,11 @@ def tagged(request: HttpRequest) -> HttpResponse:
 
 def with_token(request: HttpRequest) -> HttpResponse:
     return HttpResponse(f"<input value='{get_token(request)}'>")
+
+
+def users(request: HttpRequest) -> HttpResponse:
+    calls["users"] += 1
+    return HttpResponse(", ".join(get_user_model().objects.values_list("username", flat=True)))
 
 
 def private(request: HttpRequest) -> HttpResponse:
@@ -90,6 +96,7 @@ urlpatterns = [
     path("tagged/", tagged, name="tagged"),
     path("items/<int:pk>/", plain, name="item"),
     path("token/", with_token),
+    path("users/", users),
     path("private/", private),
     path("with-cookie/", with_cookie),
     path("broken/", broken),

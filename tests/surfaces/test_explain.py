@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import viewcache
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.core.cache import cache
 from django.core.exceptions import DisallowedHost
@@ -330,6 +331,22 @@ def test_async() -> None:
     from asgiref.sync import async_to_sync
 
     assert async_to_sync(_aexplain)().reason == "uri-miss"
+
+
+@pytest.mark.django_db(transaction=True)
+@override_settings(VIEWCACHE={"TRACK": True})
+def test_what_queries_read_is_among_the_scopes() -> None:
+    before = entries()
+    told = explain("/users/", render=True)
+    assert told.rendering is not None
+    assert told.rendering.refusal is None
+    assert "rows:auth_user" in [scope.scope for scope in told.scopes]
+    assert entries() == before
+    Client().get("/users/")
+    assert explain("/users/").verdict == "hit"
+    get_user_model().objects.create(username="a")
+    told = explain("/users/")
+    assert (told.reason, told.scope) == ("expired", "rows:auth_user")
 
 
 # -- The command ----------------------------------------------------------------------------------
