@@ -10,11 +10,10 @@ from django.utils.translation import override
 
 
 def urls_for_post(post):
-    """Every list of posts, the post, the posts that link to it, the feeds and the sitemap."""
-    keys = [post.pk, *filter(None, post.neighbours())]
+    """Every list of posts, the post, the feeds and the sitemap."""
     return [
         "tag:blog.post",
-        *(f"tag:blog.post:{key}" for key in keys),
+        f"tag:blog.post:{post.pk}",
         *(f"tree:{path}" for path in in_every_language(reverse, "blog:feeds")),
         reverse("sitemap"),
     ]

@@ -1,5 +1,4 @@
 from django.db import models
-from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -71,14 +70,7 @@ class Post(models.Model):
         return self.title
 
     def get_absolute_url(self):
-        return reverse("blog:post", kwargs={"slug": self.slug})
-
-    def neighbours(self):
-        """The primary keys of the published posts just before and just after this one, or None."""
-        keys = Post.objects.published().exclude(pk=self.pk).values_list("pk", flat=True)
-        before = Q(published_at__lt=self.published_at)
-        before |= Q(published_at=self.published_at, pk__lt=self.pk)
-        return keys.filter(before).first(), keys.exclude(before).last()
+        return reverse("blog:post", kwargs={"pk": self.pk, "slug": self.slug})
 
 
 class Comment(models.Model):

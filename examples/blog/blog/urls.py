@@ -17,10 +17,10 @@ feed_patterns = [
 urlpatterns = [
     path("", views.Home.as_view(), name="home"),
     path("posts/", views.PostList.as_view(), name="post_list"),
-    path("posts/<slug:slug>/", views.PostDetail.as_view(), name="post"),
-    path("posts/<slug:slug>/edit/", views.PostEdit.as_view(), name="post_edit"),
-    path("posts/<slug:slug>/comment/", views.comment, name="comment"),
-    path("posts/<slug:slug>/keep/", views.keep, name="keep"),
+    path("posts/<int:pk>-<slug:slug>/", views.PostDetail.as_view(), name="post"),
+    path("posts/<int:pk>-<slug:slug>/edit/", views.PostEdit.as_view(), name="post_edit"),
+    path("posts/<int:pk>-<slug:slug>/comment/", views.comment, name="comment"),
+    path("posts/<int:pk>-<slug:slug>/keep/", views.keep, name="keep"),
     path("archive/<int:year>/", views.YearArchive.as_view(), name="archive_year"),
     path("archive/<int:year>/<int:month>/", views.MonthArchive.as_view(), name="archive_month"),
     path(

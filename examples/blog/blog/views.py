@@ -100,16 +100,12 @@ class DayArchive(Archive, DayArchiveView):
 
 class PostDetail(CacheMixin, WithNames, DetailView):
     queryset = Post.objects.for_list()
+    # By its primary key, so that a page that tracks its queries reads this row and no other.
+    query_pk_and_slug = True
     cache_timeout = HOUR
 
     def get_context_data(self, **kwargs):
-        older, newer = self.object.neighbours()
-        # The page shows the titles of its neighbours: tagged first, read after.
-        viewcache.tag(self.request, *(f"blog.post:{key}" for key in (older, newer) if key))
-        posts = Post.objects.in_bulk(filter(None, (older, newer)))
-        return super().get_context_data(
-            older=posts.get(older), newer=posts.get(newer), form=CommentForm(), **kwargs
-        )
+        return super().get_context_data(form=CommentForm(), **kwargs)
 
 
 # Pages under the decorator, sync and async.
@@ -145,8 +141,8 @@ def language(request):
 
 
 @require_POST
-def comment(request, slug):
-    post = get_object_or_404(Post.objects.published(), slug=slug)
+def comment(request, pk, slug):
+    post = get_object_or_404(Post.objects.published(), pk=pk, slug=slug)
     form = CommentForm(request.POST)
     if form.is_valid():
         form.instance.post = post
@@ -164,9 +160,9 @@ class PostEdit(PermissionRequiredMixin, UpdateView):
 
 
 @require_POST
-def keep(request, slug):
+def keep(request, pk, slug):
     """Put a post on the reading list of this session."""
-    post = get_object_or_404(Post.objects.published(), slug=slug)
+    post = get_object_or_404(Post.objects.published(), pk=pk, slug=slug)
     request.session["reading_list"] = [*request.session.get("reading_list", []), post.pk]
     return redirect("blog:reading_list")
 
