@@ -9,7 +9,7 @@ Django whatever Django is installed, and two of our own (no ``Set-Cookie``, no d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
 from typing import Any, cast
@@ -78,12 +78,17 @@ def judge(
 
     Returns the response with the headers that Django gives one that is cached.
     """
-    reason = _refuses_now(request, response)
+    reason = _refuses_now(response)
     if reason is not None:
         stored(reason)
         return response
     recorder = _Recorder(lambda final, timeout: stored(_permission(request, final, area, timeout)))
-    with _hidden(response, _csrf_cookies(request, reads.of(request))):
+    seen = reads.of(request)
+    with (
+        _hidden(response, _csrf_cookies(request, seen)),
+        # Django makes a key meanwhile, of the raw Cookie header: that is no read of the page's.
+        nullcontext() if seen is None else seen.paused(),
+    ):
         response = cast(Any, _Django(recorder, area)).process_response(request, response)
     if not recorder.asked:
         stored(_djangos_reason(response))
@@ -138,18 +143,14 @@ class _Django(DjangoUpdateCacheMiddleware):
         return True
 
 
-def _refuses_now(request: HttpRequest, response: HttpResponseBase) -> str | None:
+def _refuses_now(response: HttpResponseBase) -> str | None:
     """What forbids storing before Django is asked."""
     if response.streaming:
         return "streaming"
     if response.status_code not in (200, 304):
         return f"status {response.status_code}"
-    forbidding, public = _core.read_cache_control(_header(response, "Cache-Control"))
-    if forbidding is not None:
-        return f"Cache-Control: {forbidding}"
-    if "HTTP_AUTHORIZATION" in request.META and not public:
-        return "Authorization"
-    return None
+    forbidding, _ = _core.read_cache_control(_header(response, "Cache-Control"))
+    return None if forbidding is None else f"Cache-Control: {forbidding}"
 
 
 def _djangos_reason(response: HttpResponseBase) -> str:
@@ -171,6 +172,8 @@ def _permission(
     if names is None:
         return why or "Vary"
     _, public = _core.read_cache_control(_header(response, "Cache-Control"))
+    if "HTTP_AUTHORIZATION" in request.META and not public:
+        return "Authorization"
     secret = request.META.get("CSRF_COOKIE") if seen is not None and seen.token else None
     allowed = _csrf_cookies(request, seen)
     if any(name not in allowed for name in response.cookies):

@@ -50,6 +50,12 @@ DEVIATIONS: tuple[Deviation, ...] = (
         reason="The response sets a cookie, and viewcache stores none that does: a cookie is for "
         "one visitor. (Django stores it unless it varies on Cookie.)",
     ),
+    Deviation(
+        tests=("cache.tests.CacheMiddlewareTest.test_sensitive_cookie_not_cached",),
+        modes=PAGES,
+        reason="The only cookie that the response sets is the CSRF token's. viewcache stores the "
+        "page without the cookie and without the token, and gives each visitor their own.",
+    ),
 )
 
 # What mode "leased" runs.
