@@ -192,6 +192,12 @@ impl LookUp {
         }
     }
 
+    /// The key of the page that answers, or of the one that was looked for or stored.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.hit().or_else(|| Some(self.pages.first()?.0.as_str()))
+    }
+
     #[must_use]
     pub fn miss(&self) -> Option<&Miss> {
         match &self.stage {
@@ -340,6 +346,7 @@ impl LookUp {
             body: response.body,
         };
         let mut entries = vec![(page_key(&digest), page.encode(), response.timeout)];
+        self.pages = vec![(page_key(&digest), digest)];
         let lasts = self.recipe.is_some() && recipe.expires_at >= now.saturating_add(timeout);
         if !lasts || !recipe.says_the_same(&known) {
             let life = timeout.saturating_add(RECIPE_MILLISECONDS);

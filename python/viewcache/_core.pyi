@@ -99,6 +99,9 @@ class LookUp:
     def hit(self) -> Hit | None:
         """The page that answers, if one does."""
     @property
+    def key(self) -> str | None:
+        """The key of the page that answers, or of the one that was looked for or stored."""
+    @property
     def miss(self) -> tuple[str, str | None] | None:
         """Why there is none: a code, and the scope that it is about."""
     @property

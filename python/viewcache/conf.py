@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -65,6 +65,9 @@ class Settings:
     #: Tables (``None``) or columns of them whose changes are on no page, beyond the sessions, the
     #: admin's log and ``{"auth_user": ["last_login"]}``.
     QUIET: Mapping[str, list[str] | None] = field(default_factory=dict)
+    #: Say on each response what the cache did (RFC 9211)? ``"debug"`` adds keys and scopes while
+    #: ``DEBUG`` is on.
+    CACHE_STATUS: bool | Literal["debug"] = False
     #: Pages of another release are not served: a string such as the revision of the code.
     RELEASE: str = ""
     #: How many URLs' recipes each process remembers, and about how many bytes they may take.
@@ -91,6 +94,10 @@ def _check(name: str, value: Any) -> Any:
         case "SORT_QUERY" | "VARY_ON_READ":
             expected = "True or False"
             if isinstance(value, bool):
+                return value
+        case "CACHE_STATUS":
+            expected = "True, False or 'debug'"
+            if isinstance(value, bool) or value == "debug":
                 return value
         case "TRACK":
             expected = "True, False, or a list of app and model labels"

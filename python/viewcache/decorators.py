@@ -10,10 +10,10 @@ from functools import wraps
 from typing import Any, TypeVar, cast
 
 from asgiref.sync import iscoroutinefunction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from . import _core, pipeline
+from . import _core, cache_status, pipeline
 from .middleware import CacheMiddleware
 from .policy import Area
 
@@ -56,21 +56,23 @@ def _wrap(view: View, area: Area) -> View:
         _check_request(request)
         cached = await pipeline.alook_up(request, area)
         if cached is not None:
-            return cached
+            return cache_status.add(request, cached, outermost=False)
         response = await view(request, *args, **kwargs)
         if _renders_later(response):
             return _store_once_rendered(request, response, area)
-        return await pipeline.astore(request, response, area)
+        response = await pipeline.astore(request, response, area)
+        return cache_status.add(request, response, outermost=False)
 
     def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         _check_request(request)
         cached = pipeline.look_up(request, area)
         if cached is not None:
-            return cached
+            return cache_status.add(request, cached, outermost=False)
         response = view(request, *args, **kwargs)
         if _renders_later(response):
             return _store_once_rendered(request, response, area)
-        return pipeline.store(request, response, area)
+        response = pipeline.store(request, response, area)
+        return cache_status.add(request, response, outermost=False)
 
     wrapping: Any = wraps(view)(awrapper if iscoroutinefunction(view) else wrapper)
     # Decorators around this one copy it, and so does as_view().
@@ -92,5 +94,8 @@ def _renders_later(response: Any) -> bool:
 
 
 def _store_once_rendered(request: HttpRequest, response: Any, area: Area) -> HttpResponseBase:
-    response.add_post_render_callback(lambda rendered: pipeline.store(request, rendered, area))
+    def store(rendered: HttpResponse) -> HttpResponseBase:
+        return cache_status.add(request, pipeline.store(request, rendered, area), outermost=False)
+
+    response.add_post_render_callback(store)
     return cast(HttpResponseBase, response)

@@ -25,7 +25,7 @@ from django.core.cache.backends.base import BaseCache
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from . import conf, pipeline, reads
+from . import cache_status, conf, pipeline, reads
 from .policy import Area
 from .store import Store
 
@@ -84,6 +84,7 @@ class UpdateCacheMiddleware(_Middleware):
 
     def watch(self, request: HttpRequest) -> None:
         """Note which cookies are read from here on, by middleware and by the view."""
+        cache_status.leave_to_me(request)
         if request.method in ("GET", "HEAD") and conf.get().VARY_ON_READ:
             reads.watch(request)
 
@@ -91,13 +92,13 @@ class UpdateCacheMiddleware(_Middleware):
         self, request: HttpRequest, response: HttpResponseBase
     ) -> HttpResponseBase:
         """Store the page if it may be stored, and give it the headers of one that is cached."""
-        return pipeline.store(request, response, self.area)
+        return cache_status.add(request, pipeline.store(request, response, self.area))
 
     async def aprocess_response(
         self, request: HttpRequest, response: HttpResponseBase
     ) -> HttpResponseBase:
         """As ``process_response``."""
-        return await pipeline.astore(request, response, self.area)
+        return cache_status.add(request, await pipeline.astore(request, response, self.area))
 
 
 class FetchFromCacheMiddleware(_Middleware):
@@ -155,13 +156,15 @@ class CacheMiddleware(UpdateCacheMiddleware, FetchFromCacheMiddleware):
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if self.async_mode:
             return self.__acall__(request)
+        cache_status.leave_to_me(request)
         response = self.process_request(request)
         if response is not None:
-            return response
+            return cache_status.add(request, response)
         return self.process_response(request, self.get_response(request))
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
+        cache_status.leave_to_me(request)
         response = await self.aprocess_request(request)
         if response is not None:
-            return response
+            return cache_status.add(request, response)
         return await self.aprocess_response(request, await self.get_response(request))

@@ -312,6 +312,12 @@ impl LookUp {
         Some(Hit(record))
     }
 
+    /// The key of the page that answers, or of the one that was looked for or stored.
+    #[getter]
+    fn key(&self) -> Option<String> {
+        self.state().machine.key().map(String::from)
+    }
+
     /// Why there is none: a code, and the scope that it is about.
     #[getter]
     fn miss(&self) -> Option<(&'static str, Option<String>)> {

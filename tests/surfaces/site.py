@@ -7,6 +7,8 @@ from collections import Counter
 from django.contrib.auth import get_user_model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.middleware.csrf import get_token
+from django.template import engines
+from django.template.response import SimpleTemplateResponse
 from django.urls import path
 from django.utils.decorators import method_decorator
 from django.views import View
@@ -59,6 +61,15 @@ def with_cookie(request: HttpRequest) -> HttpResponse:
     return response
 
 
+def behind(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("behind", headers={"Cache-Status": "Origin; hit"})
+
+
+@cache_page(60)
+def template(request: HttpRequest) -> SimpleTemplateResponse:
+    return SimpleTemplateResponse(engines["django"].from_string("late"))
+
+
 def broken(request: HttpRequest) -> HttpResponse:
     raise RuntimeError("broken")
 
@@ -99,6 +110,8 @@ urlpatterns = [
     path("users/", users),
     path("private/", private),
     path("with-cookie/", with_cookie),
+    path("behind/", behind),
+    path("template/", template),
     path("broken/", broken),
     path("decorated/", decorated),
     path("elsewhere/", elsewhere),
