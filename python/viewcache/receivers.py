@@ -61,17 +61,16 @@ def remember_before(sender: type[Model], instance: Model, **kwargs: Any) -> None
 
 
 def connect() -> None:
-    """Connect what the settings name; called once the models are loaded."""
+    """Connect what answers for the models that the settings name, whatever they name then."""
     signals.pre_save.connect(remember_before, dispatch_uid="viewcache.remember_before")
-    for label in conf.get().EXPIRE_ON_SAVE:
-        for signal in (signals.post_save, signals.post_delete):
-            signal.connect(_of_settings, sender=label, dispatch_uid=f"viewcache.{label}")
-    if conf.get().EXPIRE_ON_SAVE:
-        signals.m2m_changed.connect(_of_settings_m2m, dispatch_uid="viewcache.m2m")
+    for signal in (signals.post_save, signals.post_delete):
+        signal.connect(_of_settings, dispatch_uid="viewcache.of_settings")
+    signals.m2m_changed.connect(_of_settings_m2m, dispatch_uid="viewcache.of_settings")
 
 
 def _of_settings(sender: type[Model], instance: Model, **kwargs: Any) -> None:
-    expire_instance(sender, instance, **kwargs)
+    if _label(sender) in conf.get().EXPIRE_ON_SAVE:
+        expire_instance(sender, instance, **kwargs)
 
 
 def _of_settings_m2m(sender: type[Model], instance: Any, **kwargs: Any) -> None:
