@@ -55,7 +55,10 @@ class Store:
         """Give absent generations a value, and read back what they have then."""
         for key, token in entries.items():
             self.generations.add(key, token, None)
-        return dict(self.generations.get_many(list(entries)))
+        found = dict(self.generations.get_many(list(entries)))
+        if damaged := _damaged(found, entries):
+            found |= self.renew(damaged)
+        return found
 
     def renew(self, entries: Mapping[str, int]) -> dict[str, Any]:
         """
@@ -97,7 +100,11 @@ class Store:
             return await self._run(self.claim, entries)
         for key, token in entries.items():
             await self.generations.aadd(key, token, None)
-        return dict(await self.generations.aget_many(list(entries)))
+        found = dict(await self.generations.aget_many(list(entries)))
+        if damaged := _damaged(found, entries):
+            await self.generations.aset_many(damaged, None)
+            found |= damaged
+        return found
 
     async def aput(self, entries: Sequence[Entry]) -> None:
         """As ``put``."""
@@ -136,6 +143,19 @@ def _is_native(backend: BaseCache) -> bool:
     """Has the backend an async client of its own?"""
     kind = type(backend)
     return kind.aget_many is not BaseCache.aget_many and kind.aset is not BaseCache.aset
+
+
+def _damaged(found: Mapping[str, Any], entries: Mapping[str, int]) -> dict[str, int]:
+    """
+    New generations for the keys where something lies that is none, and that ``add`` leaves there.
+
+    Without them nothing at or below that path would be stored again until somebody expires it.
+    """
+    return {
+        key: entries[key]
+        for key, value in found.items()
+        if not isinstance(value, int) or not 0 <= value < 1 << 64
+    }
 
 
 def _confirm(failed: list[Any] | None, entries: Mapping[str, int]) -> None:
