@@ -106,7 +106,7 @@ def stepping(cache: Any) -> Any:
 
 # -- The site -------------------------------------------------------------------------------------
 
-#: Path, and whether more generations than are added one by one belong to it.
+#: A path of few scopes, one of many, and one whose pages carry tags.
 SHALLOW, DEEP, TAGGED = "/a/b/", "/a/c/d/e/f/g/", "/t/"
 PATHS = [SHALLOW, DEEP, TAGGED]
 

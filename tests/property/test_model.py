@@ -20,8 +20,9 @@ import pytest
 class Protocol:
     """What the model's readers and writers do."""
 
-    #: How an absent generation gets a value before the render: ``add`` it, ``set`` it over whatever
-    #: is there by now, or ``either``, as it happens: store.py adds few and sets many.
+    #: How an absent generation gets a value before the render: ``add`` it and read back what is
+    #: there then, ``set`` it over whatever is there by now and take it for granted, or ``either``,
+    #: as it happens. (A path's scopes are added, those of many queries are set.)
     claim: str | None = "add"
     #: Is the page read before the generations? One ``get_many`` is many reads where the keys live
     #: on several servers, and nobody says in which order.
@@ -111,11 +112,11 @@ def moves(reader: Reader, state: State, protocol: Protocol) -> Iterator[tuple[Re
             yield from judge(reader, protocol)
         case "claim":
             new = {"generation": state.token, "token": state.token + 1}
-            claimed = reader._replace(at="read back")
             if protocol.claim in ("set", "either"):
-                yield claimed, new
+                yield reader._replace(at="render", generation=state.token), new
             if protocol.claim in ("add", "either"):
-                yield claimed, new if state.generation is None else {}
+                added = new if state.generation is None else {}
+                yield reader._replace(at="read back"), added
         case "read back":
             # Evicted again already: the visitor is served, nothing is stored.
             gone = state.generation is None

@@ -1,0 +1,266 @@
+"""What is not looked up and what is not stored, each with its reason."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.http import FileResponse, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.views.decorators.cache import never_cache
+
+
+def get_twice(get: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+    return get(*args, **kwargs), get(*args, **kwargs)
+
+
+def headed(**headers: str) -> Any:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda request, count: HttpResponse(str(count), headers=named)
+
+
+def with_status(status: int) -> Any:
+    return lambda request, count: HttpResponse(str(count), status=status)
+
+
+def with_cookie(request: Any, count: int) -> HttpResponse:
+    response = HttpResponse(str(count))
+    response.set_cookie("a", "1")
+    return response
+
+
+REFUSED = [
+    pytest.param(headed(Cache_Control="private"), "Cache-Control: private", id="private"),
+    pytest.param(headed(Cache_Control="Max-Age=9, PRIVATE"), "Cache-Control: private", id="case"),
+    pytest.param(headed(Cache_Control="no-store"), "Cache-Control: no-store", id="no-store"),
+    pytest.param(headed(Cache_Control="no-cache"), "Cache-Control: no-cache", id="no-cache"),
+    pytest.param(
+        headed(Cache_Control='no-cache="x"'), "Cache-Control: no-cache", id="no-cache-field"
+    ),
+    pytest.param(headed(Cache_Control="max-age=0"), "Cache-Control: max-age=0", id="max-age-0"),
+    pytest.param(headed(Vary="*"), "Vary: *", id="vary-star"),
+    pytest.param(headed(Vary=" * "), "Vary: *", id="vary-star-spaces"),
+    pytest.param(headed(Vary="Accept, *"), "Vary: *", id="vary-star-last"),
+    pytest.param(headed(Vary="*, Accept"), "Vary: *", id="vary-star-first"),
+    pytest.param(headed(Vary=",*"), "Vary: *", id="vary-star-empty"),
+    pytest.param(with_cookie, "Set-Cookie", id="cookie"),
+    pytest.param(
+        lambda request, count: StreamingHttpResponse([str(count)]), "streaming", id="streaming"
+    ),
+    pytest.param(
+        lambda request, count: FileResponse(open(__file__, "rb")),  # noqa: SIM115 - it closes it
+        "streaming",
+        id="file",
+    ),
+    *(
+        pytest.param(with_status(status), f"status {status}", id=str(status))
+        for status in (201, 203, 204, 206, 301, 302, 304, 400, 404, 410, 500, 503)
+    ),
+    pytest.param(
+        lambda request, count: HttpResponseRedirect("/login/"), "status 302", id="redirect"
+    ),
+    pytest.param(
+        never_cache(lambda request, count: HttpResponse(str(count))),
+        None,
+        id="never-cache",
+    ),
+]
+
+
+@pytest.mark.parametrize(("respond", "why"), REFUSED)
+def test_what_is_not_stored(
+    cached: Any, counted: Any, visit_of: Any, respond: Any, why: str | None
+) -> None:
+    view = counted(respond)
+    get = cached(view)
+    get.client.raise_request_exception = False
+    for response in get_twice(get):
+        status, reason = visit_of(response)
+        assert status in ("miss", "bypass")
+        assert "Age" not in response
+        assert reason == why or (why is None and reason)
+        response.close()
+    assert view.count == 2
+
+
+@pytest.mark.parametrize("way", ["view", "async view"])
+def test_a_timeout_of_nothing_stores_nothing(
+    site: Any, counted: Any, visit_of: Any, way: str
+) -> None:
+    from viewcache.decorators import cache_page
+
+    view = counted()
+    served = cache_page(0)(view.coroutine() if way == "async view" else view)
+    client = site.serve(served)
+    for _ in range(2):
+        assert visit_of(client.get("/a/")) == ("miss", "timeout 0")
+    assert view.count == 2
+
+
+BYPASSED = [
+    ("POST", "/page/", {}, "method"),
+    ("OPTIONS", "/page/", {}, "method"),
+    ("PROPFIND", "/page/", {}, "method"),
+    ("GET", "/page/", {"data": b"body"}, "request body"),
+    ("HEAD", "/page/", {"data": b"body"}, "request body"),
+    ("GET", "/page/", {"headers": {"transfer-encoding": "chunked"}}, "request body"),
+    ("GET", "/a/../page/", {}, "dot segments"),
+    ("GET", "/a/./page/", {}, "dot segments"),
+    ("GET", "/page/..", {}, "dot segments"),
+    ("GET", "/a/%2e%2e/page/", {}, "dot segments"),
+    ("GET", "/a" * 40, {}, "path too long"),
+    ("GET", "/" + "a" * 5000, {}, "path too long"),
+]
+
+
+@pytest.mark.parametrize(("method", "url", "extra", "why"), BYPASSED)
+def test_what_is_not_looked_up(
+    cached: Any, counted: Any, visit_of: Any, method: str, url: str, extra: Any, why: str
+) -> None:
+    view = counted()
+    get = cached(view)
+    # There is a page at that path, if a page there can be.
+    get("/page/")
+    before = view.count
+    for response in get_twice(get, url, method=method, **extra):
+        assert visit_of(response) == ("bypass", why)
+    assert view.count == before + 2
+    assert get("/page/").content == b"1"
+
+
+def test_a_hidden_dot_is_no_dot_segment(cached: Any, counted: Any, visit_of: Any) -> None:
+    get = cached(counted())
+    for url in ["/.well-known/x", "/a/...", "/a..b/", "/a/.b"]:
+        assert visit_of(get_twice(get, url)[1])[0] == "hit"
+
+
+def test_authorization_needs_a_public_page(cached: Any, counted: Any, visit_of: Any) -> None:
+    view = counted()
+    get = cached(view)
+    authorized = {"headers": {"authorization": "Basic YTpi"}}
+    for response in get_twice(get, **authorized):
+        assert visit_of(response)[1] == "Authorization"
+    assert view.count == 2
+    # A page that is stored for everyone is not for those who say who they are.
+    assert [response.content for response in get_twice(get)] == [b"3", b"3"]
+    assert get(**authorized).content == b"4"
+
+
+def test_authorization_is_served_a_public_page(cached: Any, counted: Any) -> None:
+    get = cached(counted(headed(Cache_Control="public, max-age=60")))
+    authorized = {"headers": {"authorization": "Basic YTpi"}}
+    assert [response.content for response in get_twice(get, **authorized)] == [b"1", b"1"]
+    assert get().content == b"1"
+
+
+def test_a_view_can_keep_its_page_out(cached: Any, counted: Any) -> None:
+    def respond(request: Any, count: int) -> HttpResponse:
+        request._cache_update_cache = False
+        return HttpResponse(str(count))
+
+    get = cached(counted(respond))
+    assert [response.content for response in get_twice(get)] == [b"1", b"2"]
+
+
+def test_a_host_that_is_not_allowed_is_refused_and_not_cached(
+    cached: Any, counted: Any, settings: Any
+) -> None:
+    settings.ALLOWED_HOSTS = ["testserver"]
+    view = counted()
+    get = cached(view)
+    for host in ["evil.example", "testserver, evil", "a b", "testserver:x"]:
+        assert get(headers={"host": host}).status_code == 400
+    assert view.count == 0
+    assert get().content == b"1"
+
+
+def test_headers_of_one_connection_are_not_kept(cached: Any, counted: Any) -> None:
+    view = counted(
+        Date="now",
+        Age="3",
+        Server_Timing="db;dur=1",
+        X_Hop="hop",
+        Connection="close, X-Hop",
+        X_Kept="1",
+    )
+    _, second = get_twice(cached(view))
+    assert second.content == b"1"
+    assert second["Age"] == "0"
+    assert second["X-Kept"] == "1"
+    for name in ["Date", "Server-Timing", "X-Hop", "Connection"]:
+        assert name not in second
+
+
+def test_binary_and_odd_pages_come_back_as_they_were(cached: Any, counted: Any) -> None:
+    body = bytes(range(256)) * 50
+
+    def respond(request: Any, count: int) -> HttpResponse:
+        response = HttpResponse(body, content_type="application/x-odd", reason="Very Well")
+        response["X-Text"] = "ümlaut"
+        return response
+
+    first, second = get_twice(cached(counted(respond)))
+    assert second["Age"] == "0"
+    assert second.content == body == first.content
+    assert second.reason_phrase == "Very Well"
+    assert second["Content-Type"] == "application/x-odd"
+    assert second["X-Text"] == first["X-Text"]
+
+
+def test_an_empty_page_is_a_page(cached: Any, counted: Any, visit_of: Any) -> None:
+    _, second = get_twice(cached(counted(lambda request, count: HttpResponse(b""))))
+    assert visit_of(second)[0] == "hit"
+    assert second.content == b""
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["/%00/", "/%ff/", "/%c0%af/", "/a%2Fb/", "/a;jsessionid=1/", "/page/?a=%00&%ff=%zz"],
+)
+def test_odd_urls_are_cached_like_any(cached: Any, counted: Any, url: str) -> None:
+    get = cached(counted())
+    assert [response.content for response in get_twice(get, url)] == [b"1", b"1"]
+    assert get("/else/").content == b"2"
+
+
+@pytest.mark.parametrize("cookie", ["é=1", "=;;;=", "a" * 5000, 'a="\\073"; a=2'])
+def test_odd_cookies_do_no_harm(cached: Any, counted: Any, cookie: str) -> None:
+    get = cached(counted(Vary="Cookie"))
+    assert [response.status_code for response in get_twice(get, HTTP_COOKIE=cookie)] == [200, 200]
+
+
+def test_damaged_entries_are_misses(cached: Any, counted: Any, backend_keys: Any) -> None:
+    from django.core.cache import cache
+
+    get = cached(counted())
+    get()
+    count = 1
+    for damage in [b"", b"junk", None, -7, 1 << 64, 1.5, "text", {"a": 1}, [], b"\x00" * 5000]:
+        for key in backend_keys():
+            cache.set(key, damage)
+        count += 1
+        assert get().content == b"%d" % count
+        assert get().content == b"%d" % count
+
+
+def test_a_record_that_is_cut_or_changed_is_a_miss(
+    cached: Any, counted: Any, backend_keys: Any
+) -> None:
+    from django.core.cache import cache
+
+    get = cached(counted())
+    get()
+    [key] = [key for key in backend_keys() if ".p1." in key]
+    record = cache.get(key)
+    count = 1
+    for at in range(0, len(record), max(1, len(record) // 20)):
+        for damaged in (record[:at], record[:at] + bytes([record[at] ^ 1]) + record[at + 1 :]):
+            cache.set(key, damaged)
+            count += 1
+            assert get().content == b"%d" % count
+
+
+@pytest.fixture
+def backend_keys() -> Any:
+    from django.core.cache import cache
+
+    return lambda: [key.removeprefix(":1:") for key in cache._cache]
