@@ -14,7 +14,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
-from . import _core
+from . import _core, breaker
 
 # What advertisers append to links; no view reads them. Settings may extend or replace the list.
 TRACKING_PARAMETERS = (
@@ -167,6 +167,7 @@ def _forget(*, setting: str, **kwargs: Any) -> None:
     if setting == "VIEWCACHE" or setting.startswith("CACHE"):
         get.cache_clear()
         site.cache_clear()
+        breaker.reset()
 
 
 setting_changed.connect(_forget, dispatch_uid="viewcache.conf")

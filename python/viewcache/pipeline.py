@@ -121,9 +121,13 @@ def look_up(request: HttpRequest, area: Area) -> HttpResponse | None:
             pass
         if lookup.hit is None and (absent := lookup.unclaimed()):
             lookup.claim(store.claim(absent))
-    except Exception:
-        _fault(visit, "look up a page")
+    except UnicodeError:
+        visit.refuse("text that is no text")
         return None
+    except Exception as fault:
+        _fault(visit, "look up a page", fault)
+        return None
+    store.breaker.answered()
     return _answer(request, visit)
 
 
@@ -138,9 +142,13 @@ async def alook_up(request: HttpRequest, area: Area) -> HttpResponse | None:
             pass
         if lookup.hit is None and (absent := lookup.unclaimed()):
             lookup.claim(await store.aclaim(absent))
-    except Exception:
-        _fault(visit, "look up a page")
+    except UnicodeError:
+        visit.refuse("text that is no text")
         return None
+    except Exception as fault:
+        _fault(visit, "look up a page", fault)
+        return None
+    store.breaker.answered()
     return _answer(request, visit)
 
 
@@ -166,6 +174,8 @@ def _begin(request: HttpRequest, area: Area) -> Visit | None:
         return visit
     if visit.lookup is None:
         visit.reason = "path too long"
+    elif not visit.store.breaker.allows():
+        visit.lookup, visit.reason = None, "cache fault a moment ago"
     elif visit.tags:
         visit.lookup.read(visit.tags)
     return visit
@@ -191,14 +201,20 @@ def _answer(request: HttpRequest, visit: Visit) -> HttpResponse | None:
     try:
         response = page.response(hit, request, time.time())
     except Exception:
-        _fault(visit, "make a response of a page")
+        logger.exception("viewcache could not make a response of a page; the view answers.")
+        visit.refuse("page not usable")
         return None
     visit.settle("hit")
     return response
 
 
-def _fault(visit: Visit, what: str) -> None:
-    logger.warning("viewcache could not %s; the view answers.", what, exc_info=True)
+def _fault(visit: Visit, what: str, fault: Exception) -> None:
+    """The cache failed: one line in the log, and it is left alone for a moment."""
+    logger.warning(
+        "viewcache could not %s (%s: %s); the view answers.", what, type(fault).__name__, fault
+    )
+    if visit.store is not None:
+        visit.store.breaker.failed()
     fallen: Visit | None = visit
     while fallen is not None:
         fallen.refuse("cache fault")
@@ -223,8 +239,8 @@ def read(visit: Visit, scopes: Iterable[str]) -> bool:
                 lease.claim(store.fetch([], missing))
             if absent := lease.unclaimed():
                 lease.claim(store.claim(absent))
-    except Exception:
-        _fault(visit, "read the generation of a tag")
+    except Exception as fault:
+        _fault(visit, "read the generation of a tag", fault)
     if visit.lookup is None:
         visit.tags.extend(scopes)
     return new
@@ -241,8 +257,8 @@ async def aread(visit: Visit, scopes: Iterable[str]) -> bool:
                 lease.claim(await store.afetch([], missing))
             if absent := lease.unclaimed():
                 lease.claim(await store.aclaim(absent))
-    except Exception:
-        _fault(visit, "read the generation of a tag")
+    except Exception as fault:
+        _fault(visit, "read the generation of a tag", fault)
     if visit.lookup is None:
         visit.tags.extend(scopes)
     return new
@@ -263,8 +279,8 @@ def read_rows(visit: Visit, scopes: Iterable[str]) -> int:
                 if absent := lease.unknown():
                     lease.claim(store.renew(absent))
                     commands += 1
-    except Exception:
-        _fault(visit, "read the generations of a query")
+    except Exception as fault:
+        _fault(visit, "read the generations of a query", fault)
     return commands
 
 
@@ -283,8 +299,8 @@ def store(request: HttpRequest, response: HttpResponseBase, area: Area) -> HttpR
         if entries and visit.store:
             try:
                 visit.store.put(entries)
-            except Exception:
-                _fault(visit, "store a page")
+            except Exception as fault:
+                _fault(visit, "store a page", fault)
             else:
                 visit.settle("stored")
 
@@ -306,8 +322,8 @@ async def astore(request: HttpRequest, response: HttpResponseBase, area: Area) -
     if entries:
         try:
             await visit.store.aput(entries)
-        except Exception:
-            _fault(visit, "store a page")
+        except Exception as fault:
+            _fault(visit, "store a page", fault)
         else:
             visit.settle("stored")
     return response
@@ -320,8 +336,8 @@ def _teach(request: HttpRequest) -> None:
         visit.teaches = False
         try:
             visit.store.put([visit.lookup.teach(time.time())])
-        except Exception:
-            _fault(visit, "store what a page reads")
+        except Exception as fault:
+            _fault(visit, "store what a page reads", fault)
 
 
 def _visit_to_store(request: HttpRequest, area: Area) -> Visit | None:

@@ -18,6 +18,8 @@ from django.core.cache.backends.db import BaseDatabaseCache
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 
+from . import breaker
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -41,6 +43,7 @@ class Store:
     def __init__(self, alias: str | None = None) -> None:
         self.generations: BaseCache = caches[settings.CACHE_MIDDLEWARE_ALIAS]
         self.pages: BaseCache = self.generations if alias is None else caches[alias]
+        self.breaker = breaker.of(f"{alias}/{settings.CACHE_MIDDLEWARE_ALIAS}")
 
     # -- Sync -------------------------------------------------------------------------------------
 
@@ -82,6 +85,22 @@ class Store:
             self.generations.set(key, token, None)
         elif entries:
             _confirm(self.generations.set_many(dict(entries), None), entries)
+        if isinstance(self.generations, BaseDatabaseCache):
+            self._read_back(entries)
+
+    def _read_back(self, entries: Mapping[str, int]) -> None:
+        """
+        Django's database cache lets a write fail in silence (a locked table, a lost connection).
+        A generation that another expiry has replaced since is as good as ours.
+        """
+        for attempt in range(3):
+            found = self.generations.get_many(list(entries))
+            lost = {key: token for key, token in entries.items() if found.get(key) != token}
+            if not lost:
+                return
+            if attempt < 2:
+                self.generations.set_many(lost, None)
+        _confirm(list(lost), entries)
 
     # -- Async ------------------------------------------------------------------------------------
 

@@ -1,0 +1,64 @@
+"""
+A circuit breaker per cache (Nygard, *Release It!*): a cache that has just failed is left alone.
+
+Without one, each request of a site whose cache hangs waits for the socket's timeout. With it, one
+does; the rest go past the cache until the pause is over, and then one of them tries again. Only
+the read path is spared: an expiry is always tried, because nobody may take it for done.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+#: Seconds of the first pause; each failed try doubles it.
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 10.0
+#: Seconds after which a try that never ended no longer keeps others from trying.
+TRY_SECONDS = 30.0
+
+
+@dataclass
+class Breaker:
+    """Whether one cache may be asked now. Times are of this process' monotonic clock."""
+
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _pause: float = 0.0
+    _closed_again: float = 0.0
+
+    def allows(self) -> bool:
+        """May the cache be asked? After a pause, the first who asks may, alone."""
+        if not self._pause:
+            return True
+        now = time.monotonic()
+        with self._lock:
+            if now < self._closed_again:
+                return False
+            self._closed_again = now + TRY_SECONDS
+            return True
+
+    def failed(self) -> None:
+        """The cache did not answer."""
+        with self._lock:
+            self._pause = min(self._pause * 2 or FIRST_PAUSE, LONGEST_PAUSE)
+            self._closed_again = time.monotonic() + self._pause
+
+    def answered(self) -> None:
+        """The cache answered."""
+        if self._pause:
+            with self._lock:
+                self._pause = self._closed_again = 0.0
+
+
+_breakers: dict[str, Breaker] = {}
+
+
+def of(alias: str) -> Breaker:
+    """The breaker of the cache with this alias."""
+    return _breakers.setdefault(alias, Breaker())
+
+
+def reset() -> None:
+    """Forget all failures; the settings have changed."""
+    _breakers.clear()
