@@ -68,21 +68,27 @@ class Visit:
         self.status, self.reason, self.teaches = "bypass", reason, teach
 
     @property
-    def leases(self) -> Iterator[tuple[_core.LookUp, Store]]:
-        """The leases of this visit and of those around it: one of them stores the page."""
+    def around(self) -> Iterator[Visit]:
+        """This visit and those around it, from the inside out."""
         visit: Visit | None = self
         while visit is not None:
-            if visit.lease is not None and visit.store is not None:
-                yield visit.lease, visit.store
+            yield visit
             visit = visit.outer
+
+    @property
+    def leases(self) -> list[tuple[_core.LookUp, Store]]:
+        """The leases of this visit and of those around it: one of them stores the page."""
+        return [
+            (visit.lease, visit.store)
+            for visit in self.around
+            if visit.lease is not None and visit.store is not None
+        ]
 
     def settle(self, status: str, reason: str = "") -> None:
         """The visit is over, and so is the one around it: a page is stored and served once."""
-        visit: Visit | None = self
-        while visit is not None:
+        for visit in self.around:
             if visit is self or visit.status == "miss":
                 visit.status, visit.reason = status, reason
-            visit = visit.outer
 
 
 def visit_of(request: HttpRequest) -> Visit | None:
@@ -215,10 +221,8 @@ def _fault(visit: Visit, what: str, fault: Exception) -> None:
     )
     if visit.store is not None:
         visit.store.breaker.failed()
-    fallen: Visit | None = visit
-    while fallen is not None:
+    for fallen in visit.around:
         fallen.refuse("cache fault")
-        fallen = fallen.outer
 
 
 # -- While the view runs --------------------------------------------------------------------------
@@ -266,22 +270,20 @@ async def aread(visit: Visit, scopes: Iterable[str]) -> bool:
 
 def read_rows(visit: Visit, scopes: Iterable[str]) -> int:
     """
-    As ``read``, for the scopes of a query, which are many: whatever is not known is fetched at
-    once, and what is absent is renewed at once. Returns how many commands that took.
+    As ``read``, for the scopes of a query and one visit. They are many: whatever is not known is
+    fetched at once, and what is absent is renewed at once. Returns how many commands that took.
     """
-    scopes = list(scopes)
-    commands = 0
+    lease, store = visit.lease, visit.store
+    if lease is None or store is None or not lease.read(list(scopes)):
+        return 0
     try:
-        for lease, store in visit.leases:
-            if lease.read(scopes):
-                lease.claim(store.fetch([], list(lease.unknown())))
-                commands += 1
-                if absent := lease.unknown():
-                    lease.claim(store.renew(absent))
-                    commands += 1
+        lease.claim(store.fetch([], list(lease.unknown())))
+        if absent := lease.unknown():
+            lease.claim(store.renew(absent))
+            return 2
     except Exception as fault:
         _fault(visit, "read the generations of a query", fault)
-    return commands
+    return 1
 
 
 # -- Store ----------------------------------------------------------------------------------------
@@ -344,10 +346,11 @@ def _visit_to_store(request: HttpRequest, area: Area) -> Visit | None:
     """The visit whose lease this middleware or decorator stores with."""
     if request.__dict__.get("_cache_update_cache") is False:
         return None
-    visit = visit_of(request)
-    while visit is not None and not visit.is_for(area):
-        visit = visit.outer
-    return visit if visit is not None and visit.lease is not None else None
+    innermost = visit_of(request)
+    for visit in innermost.around if innermost is not None else ():
+        if visit.is_for(area):
+            return visit if visit.lease is not None else None
+    return None
 
 
 def _entries(

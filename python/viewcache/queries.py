@@ -127,42 +127,47 @@ def _read(
     refused: tuple[str, bool] | None,
     snapshot: bool,
 ) -> None:
-    visit = making.visit
-    if visit is None:
+    if making.visit is None:
         making.early = making.early or next(iter(reads), "")
         return
-    if visit.lease is None:
+    visits = [visit for visit in making.visit.around if visit.lease is not None]
+    if not visits:
         return
-    if refused is not None:
-        visit.refuse(f"query not understood: {refused[0]}")
-        return
+    reason = None if refused is None else f"query not understood: {refused[0]}"
     for name in others:
         with _quietly():
             if not _is_table(connection.alias, name):
-                visit.refuse(f"query reads {name}, which is no table")
-                return
-    if not reads:
+                reason = f"query reads {name}, which is no table"
+    # What a transaction reads after its first read is as old as that one.
+    late = snapshot and _has_snapshots(connection)
+    for visit in visits:
+        if reason is not None:
+            visit.refuse(reason)
+        elif reads:
+            with _quietly():
+                _bind(making, visit, [ANY_TABLE, *reads], late=late)
+    for scope in reads:
+        if not scope.startswith("row:"):
+            _tables_read.setdefault(scope)
+
+
+def _bind(making: _Making, visit: Visit, scopes: list[str], *, late: bool) -> None:
+    """The visit's page reads these scopes: bind it to their generations, or refuse it."""
+    lease = visit.lease
+    assert lease is not None
+    unread = lease.unread_of(scopes)
+    if unread and (late or making.spent >= COMMANDS):
+        # The next render of this URL knows these rows beforehand; this one reads tables.
+        lease.expect(scopes, remember=True)
+        scopes = _coarse(scopes)
+        unread = lease.unread_of(scopes)
+    if unread and late:
+        lease.expect(scopes, remember=True)
+        visit.refuse("read inside a transaction that had read before", teach=True)
         return
-    scopes = [ANY_TABLE, *reads]
-    with _quietly():
-        unread = visit.lease.unread_of(scopes)
-        # What a transaction reads after its first read is as old as that one.
-        late = snapshot and _has_snapshots(connection)
-        if unread and (late or making.spent >= COMMANDS):
-            # The next render of this URL knows these rows beforehand; this one reads tables.
-            visit.lease.expect(scopes, remember=True)
-            scopes = _coarse(scopes)
-            unread = visit.lease.unread_of(scopes)
-        if unread and late:
-            visit.lease.expect(scopes, remember=True)
-            visit.refuse("read inside a transaction that had read before", teach=True)
-            return
-        if unread and not making.spent:
-            visit.lease.expect([*_tables_read, *_all_tables()][:_TABLES_ASKED], remember=False)
-        making.spent += pipeline.read_rows(visit, scopes)
-    for scope in scopes:
-        if not scope.startswith("row:") and scope not in _tables_read:
-            _tables_read[scope] = None
+    if unread and not making.spent:
+        lease.expect([*_tables_read, *_all_tables()][:_TABLES_ASKED], remember=False)
+    making.spent += pipeline.read_rows(visit, scopes)
 
 
 def _new_rows(table: str, cursor: Any, params: Any, many: bool) -> list[str]:
@@ -209,8 +214,6 @@ def attach(visit: Visit) -> None:
         making = _Making()
         _making.set(making)
     making.visit = visit
-    if visit.lease is None:
-        return
     if making.early:
         visit.refuse(f"{making.early} read before the look-up")
     elif any(
