@@ -109,7 +109,7 @@ def _scopes(
 ) -> list[str]:
     if (args is not None or kwargs is not None) and view is None:
         raise ValueError("args and kwargs were given without a view. Name the view, too.")
-    if path is tree is tag is view is obj is None and everything is False:
+    if path is tree is tag is view is obj is None and not everything:
         raise ValueError(
             "Nothing to expire was given. Give path, tree, tag, view or obj; to expire the whole "
             "site, call expire(everything=True)."
@@ -134,7 +134,7 @@ def _scopes(
 def _several(given: Any, single: Any) -> Iterable[Any]:
     if given is None:
         return ()
-    return [given] if isinstance(given, single) else given
+    return given if isinstance(given, Iterable) and not isinstance(given, single) else [given]
 
 
 # -- When -----------------------------------------------------------------------------------------
