@@ -1,0 +1,279 @@
+"""What can be expired, how it is named, and what that costs."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import viewcache
+from blog.models import Author
+from django.core.cache import cache
+from django.urls import NoReverseMatch, path, reverse, reverse_lazy
+from django.utils.functional import lazystr
+from django.utils.translation import gettext_lazy, override
+from viewcache.decorators import cache_page
+
+if TYPE_CHECKING:
+    from conftest import Backend
+
+redis = pytest.mark.parametrize("backend", ["redis"], indirect=True)
+
+
+@pytest.fixture
+def author(transactional_db: None) -> Author:
+    return Author.objects.create(name="A", slug="one")
+
+
+def fresh(client: Any, *urls: str) -> list[bool]:
+    """Of each URL, whether the next visitor's page is rendered anew."""
+    return ["Age" not in client.get(url) for url in urls]
+
+
+# -- What an expiry reaches -----------------------------------------------------------------------
+
+
+def test_a_path_is_expired_in_every_variant(cached: Any, counted: Any, settings: Any) -> None:
+    settings.ALLOWED_HOSTS = ["*"]
+    get = cached(counted(Vary="X-Kind"))
+    variants: list[dict[str, Any]] = [
+        {},
+        {"url": "/page/?page=2"},
+        {"headers": {"host": "other.example"}},
+        {"headers": {"x-kind": "a"}},
+        {"secure": True},
+        {"method": "HEAD"},
+    ]
+    for variant in variants:
+        get(**variant)
+        assert "Age" in get(**variant)
+    get("/page/below/")
+    viewcache.expire(path="/page/")
+    assert ["Age" in get(**variant) for variant in variants[:-1]] == [False] * 5
+    assert "Age" in get("/page/below/")
+
+
+@pytest.mark.parametrize(
+    ("tree", "reached"),
+    [
+        ("/", ["/", "/blog", "/blog/", "/blog/1/", "/blog/1/a", "/blogger/"]),
+        ("/blog/", ["/blog", "/blog/", "/blog/1/", "/blog/1/a"]),
+        ("/blog", ["/blog", "/blog/", "/blog/1/", "/blog/1/a"]),
+        ("/blog/1", ["/blog/1/", "/blog/1/a"]),
+        ("/blo", []),
+    ],
+)
+def test_a_tree_ends_at_segments(site: Any, counted: Any, tree: str, reached: list[str]) -> None:
+    urls = ["/", "/blog", "/blog/", "/blog/1/", "/blog/1/a", "/blogger/"]
+    view = cache_page(60)(counted())
+    client = site.serve(path("", view), path("<path:rest>", view))
+    fresh(client, *urls)
+    assert fresh(client, *urls) == [False] * 6
+    viewcache.expire(tree=tree)
+    assert fresh(client, *urls) == [url in reached for url in urls]
+
+
+def test_everything(site: Any, counted: Any) -> None:
+    client = site.serve(counted(), per_site=True)
+    fresh(client, "/a/", "/b/")
+    assert viewcache.expire(everything=True) == (("tree:/", "path:/"), False)
+    assert fresh(client, "/a/", "/b/") == [True, True]
+
+
+def test_the_prefix_of_a_view_is_none_of_an_expirys_business(
+    site: Any, counted: Any, settings: Any
+) -> None:
+    settings.CACHE_MIDDLEWARE_KEY_PREFIX = "site"
+    client = site.serve(cache_page(60, key_prefix="view")(counted()))
+    fresh(client, "/a/")
+    viewcache.expire(path="/a/")
+    assert fresh(client, "/a/") == [True]
+
+
+def test_two_sites_in_one_cache_do_not_expire_each_other(
+    site: Any, counted: Any, settings: Any
+) -> None:
+    client = site.serve(cache_page(60)(counted()))
+    fresh(client, "/a/")
+    settings.CACHE_MIDDLEWARE_KEY_PREFIX = "other"
+    viewcache.expire(path="/a/")
+    settings.CACHE_MIDDLEWARE_KEY_PREFIX = ""
+    assert fresh(client, "/a/") == [False]
+
+
+# -- How it is named ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "/café/",
+        "/caf%C3%A9/",
+        "/caf%c3%a9/?page=2",
+        "/café/#top",
+        "http://testserver/café/",
+        "https://other.example:8000/caf%C3%A9/?a=1",
+        lazystr("/café/"),
+        gettext_lazy("/café/"),
+    ],
+)
+def test_spellings_of_a_path(cached: Any, counted: Any, given: Any) -> None:
+    get = cached(counted())
+    get("/caf%C3%A9/")
+    assert "Age" in get("/café/")
+    assert viewcache.expire(path=given).scopes == ("path:/café/",)
+    assert "Age" not in get("/caf%C3%A9/")
+
+
+@pytest.mark.parametrize("name", ["path", "tree"])
+@pytest.mark.parametrize(
+    "given",
+    ["", " ", "blog/", "?page=2", "#top", "blog", "/a/../b/", "/a/%2e/", b"/a/", 7, ["/a/", ""]],
+)
+def test_what_is_no_path(name: str, given: Any) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - each says what was wrong with it
+        viewcache.expire(**{name: given})
+
+
+@pytest.mark.parametrize("given", ["", "a\nb", "\x00", "x" * 251, 7, object, b"a", ["a", ""]])
+def test_what_is_no_tag(given: Any) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011
+        viewcache.expire(tag=given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"path": None},
+        {"everything": False},
+        {"everything": None},
+        {"path": None, "tag": None, "obj": None, "view": None, "tree": None},
+        {"using": "default"},
+        {"args": [1]},
+        {"kwargs": {"pk": 1}},
+        {"path": "/a/", "kwargs": {"pk": 1}},
+    ],
+)
+def test_nothing_is_never_everything(given: Any) -> None:
+    with pytest.raises(ValueError, match=r"Nothing to expire|without a view"):
+        viewcache.expire(**given)
+
+
+@pytest.mark.parametrize("given", [7, "text", [object()]])
+def test_what_is_no_object(given: Any) -> None:
+    with pytest.raises(ValueError, match="not a model instance"):
+        viewcache.expire(obj=given)
+
+
+def test_an_unknown_view() -> None:
+    with pytest.raises(NoReverseMatch):
+        viewcache.expire(view="nobody:nothing")
+
+
+def test_a_fault_in_one_name_expires_none(site: Any, counted: Any) -> None:
+    client = site.serve(cache_page(60)(counted()))
+    fresh(client, "/a/")
+    with pytest.raises(ValueError, match="relative|start with"):
+        viewcache.expire(path=["/a/", "b"])
+    assert fresh(client, "/a/") == [False]
+
+
+def test_a_view_in_every_language() -> None:
+    done = viewcache.expire(view="blog:author", kwargs={"slug": "one"})
+    assert done.scopes == ("path:/en/authors/one/", "path:/fr/authors/one/")
+    assert viewcache.expire(view="blog:archive_year", args=[2026]).scopes[0].endswith("/2026/")
+    # A URL without a language is named once.
+    assert viewcache.expire(view="sitemap").scopes == ("path:/sitemap.xml",)
+
+
+def test_a_view_without_languages(settings: Any) -> None:
+    settings.USE_I18N = False
+    with override(None):
+        assert viewcache.expire(view="sitemap").scopes == ("path:/sitemap.xml",)
+
+
+def test_an_object_is_its_url_in_every_language_and_its_tag(author: Author) -> None:
+    assert viewcache.expire(obj=author).scopes == (
+        "path:/en/authors/one/",
+        "path:/fr/authors/one/",
+        f"tag:blog.author:{author.pk}",
+    )
+    other = Author.objects.create(name="B", slug="two")
+    both = viewcache.expire(obj=[author, other]).scopes
+    assert f"tag:blog.author:{other.pk}" in both
+    assert len(both) == 6
+
+
+def test_objects_and_models_are_tags(author: Author) -> None:
+    done = viewcache.expire(tag=[author, Author, "free text: any, really"])
+    assert done.scopes == (
+        f"tag:blog.author:{author.pk}",
+        "tag:blog.author",
+        "tag:free text: any, really",
+    )
+
+
+def test_lazy_urls() -> None:
+    assert viewcache.expire(path=reverse_lazy("sitemap")).scopes == ("path:/sitemap.xml",)
+    assert viewcache.expire(path=iter([reverse("sitemap"), "/a/"])).scopes[1] == "path:/a/"
+
+
+# -- What it costs --------------------------------------------------------------------------------
+
+
+@redis
+@pytest.mark.parametrize("how", ["sync", "async"])
+def test_one_expiry_is_one_command(backend: Backend, how: str) -> None:
+    def expire(**given: Any) -> Any:
+        if how == "async":
+            return asyncio.run(viewcache.aexpire(**given))
+        return viewcache.expire(**given)
+
+    with backend.counting() as sent:
+        expire(path="/a/")
+    assert sent == {"set": 1}
+    with backend.counting() as sent:
+        expire(path=["/a/", "/b/"], tree="/c/", tag=["d", "e"], view="sitemap")
+    assert (sent["mset"], sent["set"]) == (1, 0)
+    with backend.counting() as sent:
+        assert expire(path=["/a/", "/a/"]).scopes == ("path:/a/",)
+    assert sent == {"set": 1}
+    with backend.counting() as sent:
+        assert expire(path=[]) == ((), False)
+    assert not sent
+
+
+@pytest.mark.parametrize("backend", ["locmem", "file", "db", "redis", "memcached"], indirect=True)
+def test_aexpire_on_every_backend(backend: Backend, site: Any, counted: Any, settings: Any) -> None:
+    client = site.serve(cache_page(60)(counted()))
+    fresh(client, "/a/")
+    assert fresh(client, "/a/") == [False]
+    if backend.name == "db":
+        # SQLite in memory belongs to one thread.
+        viewcache.expire(path="/a/")
+    else:
+        asyncio.run(viewcache.aexpire(path="/a/"))
+    assert fresh(client, "/a/") == [True]
+    viewcache.expire(path="/a/", tag=["b", "c"])
+    assert fresh(client, "/a/") == [True]
+
+
+@pytest.mark.parametrize(
+    "given", [{"path": ""}, {}, {"tag": ""}, {"obj": 7}], ids=["path", "nothing", "tag", "obj"]
+)
+def test_aexpire_refuses_what_expire_refuses(given: Any) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011
+        asyncio.run(viewcache.aexpire(**given))
+
+
+def test_an_expiry_leaves_no_page_to_a_process_that_forgot_nothing(site: Any, counted: Any) -> None:
+    """A flushed cache is a cold one: no page comes back by an expiry, or without one."""
+    client = site.serve(cache_page(60)(counted()))
+    fresh(client, "/a/")
+    pages = {key: cache._cache[key] for key in list(cache._cache) if ".g1." not in key}
+    expires = dict(cache._expire_info)
+    cache.clear()
+    cache._cache.update(pages)
+    cache._expire_info.update(expires)
+    assert fresh(client, "/a/") == [True]

@@ -1,0 +1,223 @@
+"""An expiry waits for the commit, is dropped by a rollback, and is one command however many."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import viewcache
+from blog.models import Author
+from django.db import connection, transaction
+from django.db.models.signals import post_save, pre_save
+from viewcache import conf, receivers
+from viewcache.store import Store
+
+if TYPE_CHECKING:
+    from conftest import Backend
+
+pytestmark = pytest.mark.django_db(transaction=True)
+redis = pytest.mark.parametrize("backend", ["redis"], indirect=True)
+
+
+class Watch:
+    """Which of these paths have been expired since the last time it was asked."""
+
+    def __init__(self, *paths: str) -> None:
+        self.paths = paths
+        self.before = self.now()
+
+    def now(self) -> list[Any]:
+        keys = conf.site().generation_keys([f"path:{path}" for path in self.paths])
+        found = Store().generations.get_many(keys)
+        return [found.get(key) for key in keys]
+
+    def __call__(self) -> list[str]:
+        before, self.before = self.before, self.now()
+        return [
+            path
+            for path, one, two in zip(self.paths, before, self.before, strict=True)
+            if one != two
+        ]
+
+
+class RollBackError(Exception):
+    pass
+
+
+def test_outside_a_transaction_it_is_done_at_once() -> None:
+    expired = Watch("/a/")
+    assert viewcache.expire(path="/a/") == (("path:/a/",), False)
+    assert expired() == ["/a/"]
+
+
+def test_inside_it_waits_for_the_commit() -> None:
+    expired = Watch("/a/", "/b/")
+    with transaction.atomic():
+        assert viewcache.expire(path="/a/") == (("path:/a/",), True)
+        with transaction.atomic():
+            viewcache.expire(path="/b/")
+        assert expired() == []
+    assert expired() == ["/a/", "/b/"]
+
+
+def test_a_rollback_drops_it() -> None:
+    expired = Watch("/a/", "/b/")
+    with pytest.raises(RollBackError), transaction.atomic():
+        viewcache.expire(path="/a/")
+        raise RollBackError
+    assert expired() == []
+    # And leaves nothing for the next transaction.
+    with transaction.atomic():
+        viewcache.expire(path="/b/")
+    assert expired() == ["/b/"]
+
+
+def test_a_savepoint_that_is_rolled_back_drops_its_own() -> None:
+    expired = Watch("/1/", "/2/", "/3/", "/4/", "/5/")
+    with transaction.atomic():
+        viewcache.expire(path="/1/")
+        with pytest.raises(RollBackError), transaction.atomic():
+            viewcache.expire(path="/2/")
+            with transaction.atomic():
+                # Committed, but into what is rolled back.
+                viewcache.expire(path="/3/")
+            raise RollBackError
+        with transaction.atomic():
+            viewcache.expire(path="/4/")
+            with pytest.raises(RollBackError), transaction.atomic():
+                viewcache.expire(path="/2/")
+                raise RollBackError
+        viewcache.expire(path="/5/")
+    assert expired() == ["/1/", "/4/", "/5/"]
+
+
+def test_what_both_name_is_expired_when_one_of_them_is_committed() -> None:
+    for first in (True, False):
+        expired = Watch("/a/")
+        with transaction.atomic():
+            if first:
+                viewcache.expire(path="/a/")
+            with pytest.raises(RollBackError), transaction.atomic():
+                viewcache.expire(path="/a/")
+                raise RollBackError
+            if not first:
+                viewcache.expire(path="/a/")
+        assert expired() == ["/a/"]
+
+
+def test_blocks_without_a_savepoint() -> None:
+    expired = Watch("/a/", "/b/", "/c/")
+    with transaction.atomic():
+        with pytest.raises(RollBackError), transaction.atomic():
+            viewcache.expire(path="/a/")
+            with transaction.atomic(savepoint=False):
+                viewcache.expire(path="/b/")
+                raise RollBackError
+        with transaction.atomic(savepoint=False):
+            viewcache.expire(path="/c/")
+    assert expired() == ["/c/"]
+
+
+@redis
+def test_many_in_nested_savepoints_are_one_command(backend: Backend) -> None:
+    with backend.counting() as sent:
+        with transaction.atomic():
+            for number in range(50):
+                viewcache.expire(path=f"/{number}/")
+                with transaction.atomic():
+                    viewcache.expire(path=f"/{number}/a/", tag="t")
+                    with transaction.atomic():
+                        viewcache.expire(tree=f"/{number}/b/")
+    assert (sent["mset"], sent["set"]) == (1, 0)
+
+
+@redis
+def test_many_saves_are_one_command(backend: Backend) -> None:
+    post_save.connect(receivers.expire_instance, sender=Author)
+    try:
+        with backend.counting() as sent, transaction.atomic():
+            for number in range(30):
+                author = Author.objects.create(name="A", slug=f"a{number}")
+                with transaction.atomic():
+                    author.name = "B"
+                    author.save()
+        assert (sent["mset"], sent["set"]) == (1, 0)
+    finally:
+        post_save.disconnect(receivers.expire_instance, sender=Author)
+
+
+def test_a_page_rendered_between_save_and_commit_is_not_served_after(
+    site: Any, counted: Any
+) -> None:
+    """Another request renders old data before the commit, and stores it after the expiry."""
+    from django.http import HttpResponse
+    from viewcache.decorators import cache_page
+
+    def respond(request: Any, count: int) -> HttpResponse:
+        if count == 1:
+            # The writer commits while this page is being rendered.
+            with transaction.atomic():
+                viewcache.expire(path="/a/")
+        return HttpResponse(str(count))
+
+    client = site.serve(cache_page(60)(counted(respond)))
+    assert client.get("/a/").content == b"1"
+    assert [client.get("/a/").content for _ in range(2)] == [b"2", b"2"]
+
+
+def test_at_the_commit_a_fault_is_logged_and_the_rest_runs(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ran = []
+
+    def broken(self: Store, entries: Any) -> None:
+        raise ConnectionError("down")
+
+    monkeypatch.setattr(Store, "write", broken)
+    with caplog.at_level(logging.ERROR, "viewcache.expiry"), transaction.atomic():
+        viewcache.expire(path="/a/")
+        transaction.on_commit(lambda: ran.append(1))
+    assert ran == [1]
+    assert "could not expire path:/a/" in caplog.text
+
+
+def test_a_test_case_that_captures_callbacks_sees_each_expiry_once(
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    expired = Watch("/a/", "/b/")
+    with transaction.atomic():
+        for path in ("/a/", "/b/"):
+            with django_capture_on_commit_callbacks(execute=True) as callbacks:
+                viewcache.expire(path=path)
+            assert len(callbacks) == 1
+            assert expired() == [path]
+
+
+def test_in_async_code() -> None:
+    from asgiref.sync import async_to_sync
+
+    expired = Watch("/a/")
+    with transaction.atomic():
+        assert connection.in_atomic_block
+        async_to_sync(viewcache.aexpire)(path="/a/")
+    assert expired() == ["/a/"]
+
+
+def test_the_receiver_waits_too() -> None:
+    signals = [(pre_save, receivers.remember_before), (post_save, receivers.expire_instance)]
+    for signal, receiver in signals:
+        signal.connect(receiver, sender=Author)
+    try:
+        expired = Watch("/en/authors/one/", "/fr/authors/one/")
+        with pytest.raises(RollBackError), transaction.atomic():
+            Author.objects.create(name="A", slug="one")
+            raise RollBackError
+        assert expired() == []
+        with transaction.atomic():
+            Author.objects.create(name="A", slug="one")
+            assert expired() == []
+        assert expired() == ["/en/authors/one/", "/fr/authors/one/"]
+    finally:
+        for signal, receiver in signals:
+            signal.disconnect(receiver, sender=Author)
