@@ -1,8 +1,11 @@
 """
-The app: connects the signal receivers that the settings name.
+The app: connects the signal receivers and registers the system checks.
 """
 
+from contextlib import suppress
+
 from django.apps import AppConfig
+from django.core.exceptions import ImproperlyConfigured
 
 
 class ViewcacheConfig(AppConfig):
@@ -10,7 +13,10 @@ class ViewcacheConfig(AppConfig):
     verbose_name = "Page cache"
 
     def ready(self) -> None:
-        from . import queries, receivers
+        from . import checks, queries, receivers
 
+        checks.register()
         receivers.connect()
-        queries.connect()
+        # Settings that are wrong are told by the checks, and to whoever asks for them.
+        with suppress(ImproperlyConfigured):
+            queries.connect()
