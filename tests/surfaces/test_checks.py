@@ -53,6 +53,7 @@ def test_a_good_site_has_none() -> None:
 
 def test_the_example_blog_has_none() -> None:
     command = [sys.executable, "manage.py", "check", "--tag=viewcache", "--fail-level=WARNING"]
+    command.append("--settings=mysite.settings")
     done = subprocess.run(command, cwd=ROOT / "examples/blog", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
