@@ -174,7 +174,7 @@ def test_an_unknown_view() -> None:
 def test_a_fault_in_one_name_expires_none(site: Any, counted: Any) -> None:
     client = site.serve(cache_page(60)(counted()))
     fresh(client, "/a/")
-    with pytest.raises(ValueError, match="relative|start with"):
+    with pytest.raises(ValueError, match=r"\bb\b"):
         viewcache.expire(path=["/a/", "b"])
     assert fresh(client, "/a/") == [False]
 
