@@ -18,7 +18,7 @@ from django.db.models import Model
 from django.urls import reverse
 from django.utils.functional import Promise
 
-from . import _core, commit, conf
+from . import _core, commit, conf, signals
 from . import scopes as scopes_of
 from .store import Store
 
@@ -69,6 +69,7 @@ def expire(
         on_commit(scopes, connection)
         return Expiry(tuple(scopes), waits=True)
     Store().write(conf.site().expiry(scopes))
+    signals.expired(scopes)
     return Expiry(tuple(scopes), waits=False)
 
 
@@ -91,6 +92,7 @@ async def aexpire(
         on_commit(scopes, connection)
         return Expiry(tuple(scopes), waits=True)
     await Store().awrite(conf.site().expiry(scopes))
+    await signals.aexpired(scopes)
     return Expiry(tuple(scopes), waits=False)
 
 
@@ -166,4 +168,5 @@ def write_or_log(scopes: list[str]) -> bool:
             ", ".join(scopes[:20]) + (" …" if len(scopes) > 20 else ""),
         )
         return False
+    signals.expired(scopes)
     return True

@@ -221,6 +221,7 @@ def _environ(request: HttpRequest) -> dict[str, Any]:
 class _DryStore(Store):
     """The cache, read only. What would be written is noted."""
 
+    is_dry = True
     #: The steps below, even where the backend has an async client.
     _native = False
 

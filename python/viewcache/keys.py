@@ -19,7 +19,7 @@ from django.utils.encoding import escape_uri_path
 from django.utils.functional import Promise
 from django.utils.timezone import get_current_timezone_name
 
-from . import _core, compat, conf, scopes
+from . import _core, compat, conf, scopes, signals
 from .request import language, zone
 from .store import Store
 
@@ -124,6 +124,7 @@ def expire_view_cache(path: str | Promise, key_prefix: str | None = None) -> Exp
         )
     except Exception as fault:
         return ExpireResult(False, f"The cache failed: {type(fault).__name__}: {fault}")
+    signals.expired(written)
     stock = f"; {deleted} entries of stock Django deleted" if deleted else ""
     return ExpireResult(True, f"every variant of {decoded} expired{stock}")
 

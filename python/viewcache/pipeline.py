@@ -19,7 +19,7 @@ from typing import cast
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from . import _core, commit, conf, page, policy, reads
+from . import _core, commit, conf, page, policy, reads, signals
 from . import request as canonical
 from .policy import Area, Permission
 from .store import Entry, Store
@@ -134,7 +134,9 @@ def look_up(request: HttpRequest, area: Area) -> HttpResponse | None:
         _fault(visit, "look up a page", fault)
         return None
     store.breaker.answered()
-    return _answer(request, visit)
+    response = _answer(request, visit)
+    signals.looked_up(request, visit)
+    return response
 
 
 async def alook_up(request: HttpRequest, area: Area) -> HttpResponse | None:
@@ -155,7 +157,9 @@ async def alook_up(request: HttpRequest, area: Area) -> HttpResponse | None:
         _fault(visit, "look up a page", fault)
         return None
     store.breaker.answered()
-    return _answer(request, visit)
+    response = _answer(request, visit)
+    await signals.alooked_up(request, visit)
+    return response
 
 
 def _begin(request: HttpRequest, area: Area) -> Visit | None:
@@ -305,6 +309,7 @@ def store(request: HttpRequest, response: HttpResponseBase, area: Area) -> HttpR
                 _fault(visit, "store a page", fault)
             else:
                 visit.settle("stored")
+        signals.made(request, visit)
 
     return policy.judge(request, response, area, put)
 
@@ -328,6 +333,8 @@ async def astore(request: HttpRequest, response: HttpResponseBase, area: Area) -
             _fault(visit, "store a page", fault)
         else:
             visit.settle("stored")
+    if told:
+        await signals.amade(request, visit)
     return response
 
 

@@ -40,6 +40,9 @@ class Store:
     raises.
     """
 
+    #: It reads only: what goes through it is nobody's request.
+    is_dry = False
+
     def __init__(self, alias: str | None = None) -> None:
         self.generations: BaseCache = caches[settings.CACHE_MIDDLEWARE_ALIAS]
         self.pages: BaseCache = self.generations if alias is None else caches[alias]

@@ -38,6 +38,7 @@ REFUSALS = {
     "path too long": "the path has more than 32 segments or 4096 bytes.",
     "text that is no text": "the request holds text that cannot be encoded.",
     "cache fault": "the cache failed; the log of viewcache says how.",
+    "cache fault a moment ago": "the cache failed a moment ago, and is left alone for seconds.",
     "logged-in user": (
         "CacheMixin does not cache pages of logged-in users unless cache_authenticated is set."
     ),

@@ -1,0 +1,94 @@
+"""
+Signals of what the cache does, and the same in the log at debug level. They cost next to nothing
+while nobody listens.
+
+Connect without a sender::
+
+    @receiver(viewcache.signals.page_missed)
+    def count(request, visit, **kwargs):
+        misses.labels(visit.reason).inc()
+
+``visit`` is the request's way through the cache: ``visit.status``, ``visit.reason``. A request
+whose view keeps its pages elsewhere than the middleware around it is looked up twice. A receiver
+that raises is logged by ``django.dispatch`` and harms nobody.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from django.dispatch import Signal
+from django.http import HttpRequest
+
+#: ``pipeline.Visit``, which stands above this module.
+Visit = Any
+
+#: A page answered. Arguments: ``request``, ``visit``.
+page_hit = Signal()
+#: There was none for this request. Arguments: ``request``, ``visit``.
+page_missed = Signal()
+#: A page was stored. Arguments: ``request``, ``visit``.
+page_stored = Signal()
+#: Scopes were expired, and the cache has confirmed it. Argument: ``scopes``, such as
+#: ``("path:/blog/", "tag:blog.post:12")``.
+pages_expired = Signal()
+
+_requests = logging.getLogger("viewcache.requests")
+_expiry = logging.getLogger("viewcache.expiry")
+
+
+def looked_up(request: HttpRequest, visit: Visit) -> None:
+    """A request was looked up."""
+    _log(request, visit)
+    signal = page_hit if visit.status == "hit" else page_missed
+    if signal.receivers and _is_heard(visit, "hit", "miss"):
+        signal.send_robust(type(visit), request=request, visit=visit)
+
+
+async def alooked_up(request: HttpRequest, visit: Visit) -> None:
+    """As ``looked_up``."""
+    _log(request, visit)
+    signal = page_hit if visit.status == "hit" else page_missed
+    if signal.receivers and _is_heard(visit, "hit", "miss"):
+        await signal.asend_robust(type(visit), request=request, visit=visit)
+
+
+def made(request: HttpRequest, visit: Visit) -> None:
+    """A page was made, and stored or not."""
+    _log(request, visit)
+    if page_stored.receivers and _is_heard(visit, "stored"):
+        page_stored.send_robust(type(visit), request=request, visit=visit)
+
+
+async def amade(request: HttpRequest, visit: Visit) -> None:
+    """As ``made``."""
+    _log(request, visit)
+    if page_stored.receivers and _is_heard(visit, "stored"):
+        await page_stored.asend_robust(type(visit), request=request, visit=visit)
+
+
+def expired(scopes: Iterable[str]) -> None:
+    """The cache has confirmed that these scopes are expired."""
+    _expiry.debug("Expired %s", scopes)
+    if pages_expired.receivers:
+        pages_expired.send_robust(None, scopes=tuple(scopes))
+
+
+async def aexpired(scopes: Iterable[str]) -> None:
+    """As ``expired``."""
+    _expiry.debug("Expired %s", scopes)
+    if pages_expired.receivers:
+        await pages_expired.asend_robust(None, scopes=tuple(scopes))
+
+
+def _is_heard(visit: Visit, *statuses: str) -> bool:
+    # What explain() looks up and makes is nobody's request.
+    return visit.status in statuses and not (visit.store and visit.store.is_dry)
+
+
+def _log(request: HttpRequest, visit: Visit) -> None:
+    if _requests.isEnabledFor(logging.DEBUG) and not (visit.store and visit.store.is_dry):
+        reason = f" ({visit.reason})" if visit.reason else ""
+        _requests.debug("%s %s: %s%s", request.method, request.path, visit.status, reason)
