@@ -111,11 +111,13 @@ def expire_view_cache(path: str | Promise, key_prefix: str | None = None) -> Exp
     decoded = written[0].removeprefix("path:")
     prefix = settings.CACHE_MIDDLEWARE_KEY_PREFIX if key_prefix is None else key_prefix
     try:
-        generations = Store().generations
+        store = Store()
+        # Not by the core: the store knows which backends do not say that they took nothing.
+        store.write(conf.site().expiry(written))
         deleted = _core.expire_view_cache(
-            conf.site().expiry(written),
-            generations,
-            stock_cache=generations,
+            {},
+            store.generations,
+            stock_cache=store.generations,
             recipe=compat.key_recipe(),
             # The decorator's pages have no prefix unless it was given one.
             key_prefixes=list(dict.fromkeys([prefix, ""])),

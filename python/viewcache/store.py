@@ -17,6 +17,7 @@ from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.db import BaseDatabaseCache
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
+from django.core.cache.backends.memcached import BaseMemcachedCache
 
 from . import breaker
 
@@ -83,7 +84,8 @@ class Store:
 
     def write(self, entries: Mapping[str, int]) -> None:
         """Write new generations, in one command; ``UnconfirmedError`` when some were not taken."""
-        if len(entries) == 1:
+        # A memcached client that has failed a moment ago says of set() nothing at all.
+        if len(entries) == 1 and not isinstance(self.generations, BaseMemcachedCache):
             [(key, token)] = entries.items()
             self.generations.set(key, token, None)
         elif entries:
