@@ -24,6 +24,7 @@ def own_cache(settings: Any, request: pytest.FixtureRequest) -> None:
         "default": {
             "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
             "LOCATION": request.node.nodeid,
+            "OPTIONS": {"MAX_ENTRIES": 10_000},
         }
     }
 

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy, override
 from viewcache.decorators import cache_page
 
 if TYPE_CHECKING:
-    from conftest import Backend
+    from backends import Backend
 
 redis = pytest.mark.parametrize("backend", ["redis"], indirect=True)
 

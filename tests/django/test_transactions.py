@@ -15,7 +15,7 @@ from viewcache import conf, receivers
 from viewcache.store import Store
 
 if TYPE_CHECKING:
-    from conftest import Backend
+    from backends import Backend
 
 pytestmark = pytest.mark.django_db(transaction=True)
 redis = pytest.mark.parametrize("backend", ["redis"], indirect=True)

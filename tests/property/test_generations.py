@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 import viewcache
-from conftest import Backend
+from backends import Backend
 from django.core.cache import caches
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory

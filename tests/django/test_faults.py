@@ -1,0 +1,223 @@
+"""The cache is down: visitors are answered, and no expiry is taken for done."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import viewcache
+from backends import cache_settings, close_connections
+from django.db import transaction
+from pymemcache.exceptions import MemcacheError
+from redis.exceptions import RedisError
+from servers import Server, installed, running
+from viewcache import breaker
+from viewcache.decorators import cache_page
+from viewcache.store import Store, UnconfirmedError
+
+#: What the clients raise, and what we do where they raise nothing.
+DOWN = (OSError, RedisError, MemcacheError, UnconfirmedError)
+
+
+@pytest.fixture(params=["redis", "memcached"])
+def server(request: pytest.FixtureRequest, settings: Any) -> Iterator[Server]:
+    """A server of this test's own, which it may stop."""
+    if not installed(request.param):
+        pytest.skip(f"{request.param} is not installed")
+    with running(request.param) as found:
+        settings.CACHES = {"default": cache_settings(request.param, found.location)}
+        yield found
+        close_connections()
+
+
+def stop(server: Server) -> None:
+    server.process.kill()
+    server.process.wait()
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> Iterator[Any]:
+    with caplog.at_level(logging.WARNING, "viewcache"):
+        yield lambda: [record for record in caplog.records if record.name.startswith("viewcache")]
+
+
+def test_down_when_looking_up(
+    cached: Any, counted: Any, server: Server, visit_of: Any, log: Any
+) -> None:
+    view = counted()
+    get = cached(view)
+    assert [get().content for _ in range(2)] == [b"1", b"1"]
+    stop(server)
+    response = get()
+    assert (response.status_code, response.content) == (200, b"2")
+    assert visit_of(response)[1].startswith("cache fault")
+    [line] = log()
+    assert "could not look up a page" in line.getMessage()
+    # The cache is left alone for a moment, and the log is, too.
+    assert get().content == b"3"
+    assert len(log()) == 1
+
+
+def test_down_when_claiming_generations(
+    cached: Any,
+    counted: Any,
+    server: Server,
+    visit_of: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    claim = Store.claim
+
+    def down(self: Store, entries: Any) -> Any:
+        stop(server)
+        return claim(self, entries)
+
+    monkeypatch.setattr(Store, "claim", down)
+    response = cached(counted())()
+    assert response.content == b"1"
+    assert visit_of(response)[1].startswith("cache fault")
+
+
+def test_down_when_storing(
+    cached: Any, counted: Any, server: Server, visit_of: Any, log: Any
+) -> None:
+    from django.http import HttpResponse
+
+    def respond(request: Any, count: int) -> HttpResponse:
+        stop(server)
+        return HttpResponse("answered", headers={"X-Kept": "yes"})
+
+    response = cached(counted(respond))()
+    assert response.content == b"answered"
+    assert response["X-Kept"] == "yes"
+    assert visit_of(response) == ("bypass", "cache fault")
+    assert "could not store a page" in log()[0].getMessage()
+
+
+def test_down_when_reading_a_tag(site: Any, counted: Any, server: Server, visit_of: Any) -> None:
+    from django.http import HttpResponse
+
+    def respond(request: Any, count: int) -> HttpResponse:
+        stop(server)
+        viewcache.tag(request, "t")
+        return HttpResponse("answered")
+
+    response = site.serve(cache_page(60)(counted(respond))).get("/a/")
+    assert response.content == b"answered"
+    assert visit_of(response) == ("bypass", "cache fault")
+
+
+def test_a_page_of_before_is_not_served_when_only_its_generations_are_gone(
+    site: Any, counted: Any, settings: Any
+) -> None:
+    """Pages in one cache, generations in another, which loses all it has."""
+    from django.core.cache import caches
+
+    locmem = "django.core.cache.backends.locmem.LocMemCache"
+    settings.CACHES = {
+        "default": {"BACKEND": locmem, "LOCATION": "faults-default"},
+        "pages": {"BACKEND": locmem, "LOCATION": "faults-pages"},
+    }
+    client = site.serve(cache_page(600, cache="pages")(counted()))
+    assert [client.get("/a/").content for _ in range(2)] == [b"1", b"1"]
+    caches["default"].clear()
+    assert [client.get("/a/").content for _ in range(2)] == [b"2", b"2"]
+
+
+def test_an_expiry_raises(server: Server) -> None:
+    stop(server)
+    # Each time: pymemcache answers for a server that has just failed without asking it again.
+    for _ in range(3):
+        for given in ({"path": "/a/"}, {"tag": ["a", "b"]}):
+            with pytest.raises(DOWN):
+                viewcache.expire(**given)
+            with pytest.raises(DOWN):
+                asyncio.run(viewcache.aexpire(**given))
+
+
+def test_expire_view_cache_says_why(server: Server) -> None:
+    stop(server)
+    for _ in range(3):
+        done = viewcache.expire_view_cache("/a/")
+        assert done == (False, done.reason)
+        assert done.reason.startswith("The cache failed: ")
+    with pytest.raises(ValueError, match="empty"):
+        viewcache.expire_view_cache("")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_commit_is_not_broken_by_it(server: Server, log: Any) -> None:
+    with transaction.atomic():
+        viewcache.expire(path="/a/")
+        stop(server)
+    [line] = log()
+    assert (line.levelname, line.name) == ("ERROR", "viewcache.expiry")
+    assert "could not expire path:/a/" in line.getMessage()
+
+
+def test_an_expiry_is_tried_even_when_reading_is_paused(
+    site: Any, counted: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = site.serve(cache_page(60)(counted()))
+    assert [client.get("/a/").content for _ in range(2)] == [b"1", b"1"]
+    for known in breaker._breakers.values():
+        known.failed()
+    assert client.get("/a/").content == b"2"
+    viewcache.expire(path="/a/")
+    breaker.reset()
+    assert client.get("/a/").content == b"3"
+
+
+def test_a_backend_that_does_not_take_a_new_generation(monkeypatch: pytest.MonkeyPatch) -> None:
+    from django.core.cache import cache
+
+    monkeypatch.setattr(type(cache._connections[cache._alias]), "set_many", lambda *a, **k: ["x"])
+    with pytest.raises(Exception, match="did not take 1 of 2 new generations"):
+        viewcache.expire(path=["/a/", "/b/"])
+
+
+def test_an_unknown_alias(site: Any, counted: Any, settings: Any) -> None:
+    from django.core.cache import InvalidCacheBackendError
+
+    client = site.serve(cache_page(60, cache="nowhere")(counted()))
+    with pytest.raises(InvalidCacheBackendError):
+        client.get("/a/")
+
+
+def test_no_cache_at_all(cached: Any, counted: Any, settings: Any) -> None:
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}
+    get = cached(counted())
+    assert [get().content for _ in range(2)] == [b"1", b"2"]
+    assert viewcache.expire(path="/a/") == (("path:/a/",), False)
+
+
+def test_a_small_cache_that_evicts(cached: Any, counted: Any, settings: Any) -> None:
+    settings.CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+            "LOCATION": "faults-small",
+            "OPTIONS": {"MAX_ENTRIES": 7, "CULL_FREQUENCY": 2},
+        }
+    }
+    view = counted()
+    get = cached(view)
+    for number in range(60):
+        before = view.count
+        response = get(f"/{number % 5}/")
+        viewcache.expire(path=f"/{number % 3}/")
+        # Old pages are those whose number is not that of this render.
+        if "Age" not in response:
+            assert int(response.content) == before + 1
+
+
+@pytest.mark.parametrize("server", ["memcached"], indirect=True)
+def test_a_page_too_large_for_the_cache(cached: Any, counted: Any, server: Server) -> None:
+    from django.http import HttpResponse
+
+    def respond(request: Any, count: int) -> HttpResponse:
+        return HttpResponse(b"%d" % count + bytes(3_000_000))
+
+    get = cached(counted(respond))
+    assert [get().content[:1] for _ in range(3)] == [b"1", b"2", b"3"]

@@ -1,0 +1,173 @@
+"""Tags: pages that are expired by what they show, wherever they live."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+import viewcache
+from django.http import HttpResponse
+from django.test import RequestFactory
+from django.urls import path
+from viewcache.decorators import cache_page
+
+
+def shows(*tags: Any) -> Any:
+    def respond(request: Any, count: int) -> HttpResponse:
+        viewcache.tag(request, *tags)
+        return HttpResponse(str(count))
+
+    return respond
+
+
+def bodies(client: Any, *urls: str) -> list[bytes]:
+    return [client.get(url).content for url in urls]
+
+
+@pytest.mark.parametrize("per_site", [True, False], ids=["site", "view"])
+def test_a_tag_expires_the_pages_that_carry_it(site: Any, counted: Any, per_site: bool) -> None:
+    view = counted(shows("a", "b"))
+    other = counted(shows("b"))
+    if not per_site:
+        view, other = cache_page(60)(view), cache_page(60)(other)
+    client = site.serve(path("a/", view), path("b/", other), per_site=per_site)
+    assert bodies(client, "/a/", "/b/", "/a/", "/b/") == [b"1"] * 4
+    viewcache.expire(tag="a")
+    assert bodies(client, "/a/", "/b/", "/a/", "/b/") == [b"2", b"1", b"2", b"1"]
+    viewcache.expire(tag="b")
+    assert bodies(client, "/a/", "/b/") == [b"3", b"2"]
+    viewcache.expire(tag="c")
+    assert bodies(client, "/a/", "/b/") == [b"3", b"2"]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("outside", [False, True], ids=["inside", "outside"])
+@pytest.mark.parametrize("per_site", [False, True], ids=["view", "both"])
+def test_tagged(site: Any, counted: Any, asynchronous: bool, outside: bool, per_site: bool) -> None:
+    view = counted()
+    served = view.coroutine() if asynchronous else view
+    tagged = viewcache.tagged("all", "post:{pk}", lambda request, pk: f"even:{pk % 2}")
+    if outside:
+        served = tagged(cache_page(60)(served))
+    else:
+        served = cache_page(60)(tagged(served))
+    client = site.serve(path("<int:pk>/", served), per_site=per_site)
+    urls = ["/1/", "/2/", "/3/"]
+    assert bodies(client, *urls, *urls) == [b"1", b"2", b"3"] * 2
+    viewcache.expire(tag="post:2")
+    assert bodies(client, *urls, *urls) == [b"1", b"4", b"3"] * 2
+    viewcache.expire(tag="even:1")
+    assert bodies(client, *urls, *urls) == [b"5", b"4", b"6"] * 2
+    viewcache.expire(tag="all")
+    assert bodies(client, *urls) == [b"7", b"8", b"9"]
+
+
+def test_tagged_keeps_what_the_view_is(site: Any) -> None:
+    @viewcache.tagged("a")
+    def view(request: Any) -> None:
+        "Documented."
+
+    @viewcache.tagged("a")
+    async def async_view(request: Any) -> None:
+        "Documented."
+
+    assert (view.__name__, view.__doc__) == ("view", "Documented.")
+    assert asyncio.iscoroutinefunction(async_view)
+
+
+@pytest.mark.parametrize("bad", [(), (7,), (None,), ("a", b"b")])
+def test_what_tagged_refuses(bad: Any) -> None:
+    with pytest.raises(TypeError, match="expected tags"):
+        viewcache.tagged(*bad)
+
+
+@pytest.mark.parametrize("bad", ["", "x" * 251, "a\nb", "\x7f", "a\x00", b"a", 7, None, object()])
+def test_what_is_no_tag(bad: Any) -> None:
+    request = RequestFactory().get("/")
+    with pytest.raises(ValueError):  # noqa: PT011
+        viewcache.tag(request, bad)
+    with pytest.raises(ValueError):  # noqa: PT011
+        asyncio.run(viewcache.atag(request, bad))
+
+
+@pytest.mark.parametrize("tag", ["x" * 250, "ü☃", "a b,c", "tag:a", "path:/", "{", " "])
+def test_odd_tags(site: Any, counted: Any, tag: str) -> None:
+    client = site.serve(cache_page(60)(counted(shows(tag))))
+    assert bodies(client, "/a/", "/a/") == [b"1", b"1"]
+    viewcache.expire(tag=tag)
+    assert bodies(client, "/a/") == [b"2"]
+
+
+def test_a_tag_is_no_path(site: Any, counted: Any) -> None:
+    client = site.serve(cache_page(60)(counted(shows("path:/a/"))))
+    bodies(client, "/a/", "/b/")
+    viewcache.expire(path="/a/")
+    assert bodies(client, "/b/") == [b"2"]
+
+
+def test_without_a_cache_a_tag_does_nothing(site: Any, counted: Any) -> None:
+    client = site.serve(counted(shows("a")))
+    assert bodies(client, "/a/", "/a/") == [b"1", b"2"]
+
+
+def test_it_says_whether_what_was_read_before_is_guarded(site: Any, counted: Any) -> None:
+    told: list[bool] = []
+
+    def respond(request: Any, count: int) -> HttpResponse:
+        told.append(viewcache.tag(request, "a"))
+        told.append(viewcache.tag(request, "a"))
+        return HttpResponse(str(count), headers={"Vary": "X-Kind"})
+
+    client = site.serve(cache_page(60)(counted(respond)))
+    client.get("/a/")
+    # The recipe of the URL names the tag by now: it was read before the view was called.
+    client.get("/a/", headers={"x-kind": "b"})
+    assert told == [True, False, False, False]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+def test_an_expiry_while_the_page_is_rendered_outlives_it(
+    site: Any, counted: Any, asynchronous: bool
+) -> None:
+    def respond(request: Any, count: int) -> HttpResponse:
+        viewcache.tag(request, "a")
+        if count == 1:
+            viewcache.expire(tag="a")
+        return HttpResponse(str(count))
+
+    view = counted(respond)
+    client = site.serve(cache_page(60)(view.coroutine() if asynchronous else view))
+    assert bodies(client, "/a/", "/a/", "/a/") == [b"1", b"2", b"2"]
+
+
+def test_a_page_with_too_many_tags_is_not_stored(site: Any, counted: Any, visit_of: Any) -> None:
+    """Cached and not to be expired would be worse than not cached."""
+    client = site.serve(cache_page(60)(counted(shows(*map(str, range(600))))))
+    assert visit_of(client.get("/a/")) == ("miss", "too-many-tags")
+    assert bodies(client, "/a/") == [b"2"]
+
+
+def test_many_tags_are_served_in_one_piece(site: Any, counted: Any) -> None:
+    tags = [f"t{number}" for number in range(500)]
+    client = site.serve(cache_page(60)(counted(shows(*tags))))
+    assert bodies(client, "/a/", "/a/") == [b"1", b"1"]
+    viewcache.expire(tag="t499")
+    assert bodies(client, "/a/", "/a/") == [b"2", b"2"]
+
+
+def test_a_tag_that_only_some_pages_of_a_url_carry(site: Any, counted: Any) -> None:
+    def respond(request: Any, count: int) -> HttpResponse:
+        if request.headers.get("x-kind") == "tagged":
+            viewcache.tag(request, "a")
+        return HttpResponse(str(count), headers={"Vary": "X-Kind"})
+
+    client = site.serve(cache_page(60)(counted(respond)))
+
+    def get(kind: str) -> Any:
+        return client.get("/a/", headers={"x-kind": kind})
+
+    assert [get("tagged").content, get("plain").content] == [b"1", b"2"]
+    viewcache.expire(tag="a")
+    assert "Age" in get("plain")
+    assert "Age" not in get("tagged")
