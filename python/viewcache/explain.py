@@ -9,7 +9,6 @@ run, unless a rendering is asked for, and then what it makes is not stored.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from inspect import unwrap
 from io import BytesIO
@@ -21,13 +20,13 @@ from django.core.handlers.base import BaseHandler
 from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse, parse_cookie
 from django.http.response import HttpResponseBase
-from django.urls import Resolver404, get_urlconf, resolve, set_urlconf
-from django.utils import timezone, translation
+from django.urls import Resolver404, resolve
 
 from . import _core, conf, pipeline, queries, reads
 from . import request as canonical
 from .mixins import CacheMixin
 from .store import Entry, Store
+from .visitor import afresh
 
 #: Cookies and headers whose values are nobody's business but the visitor's.
 _SECRET_HEADERS = frozenset({"authorization", "proxy-authorization"})
@@ -264,7 +263,8 @@ class _Run:
         self.zone: str | None = None
         self.refused: str | None = None
         self.error: Exception | None = None
-        with _as_it_was():
+        with queries.aside(), afresh():
+            queries.begin()
             handler = BaseHandler()
             handler.load_middleware()
             cast(Any, handler)._view_middleware.append(self._at_view)
@@ -305,24 +305,6 @@ class _Run:
             pipeline.look_up(request, area)
         request.__dict__["_cache_update_cache"] = False
         return HttpResponse()
-
-
-@contextmanager
-def _as_it_was() -> Iterator[None]:
-    """What middleware changes for the whole thread is put back."""
-    urlconf = get_urlconf()
-    with (
-        queries.aside(),
-        translation.override(translation.get_language()),
-        timezone.override(None),
-    ):
-        queries.begin()
-        translation.deactivate()  # as at the start of a request
-        set_urlconf(settings.ROOT_URLCONF)
-        try:
-            yield
-        finally:
-            set_urlconf(urlconf)
 
 
 # -- What it shows --------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from django.contrib.auth import get_user_model
+from django.contrib.sitemaps import Sitemap
+from django.contrib.sitemaps.views import index, sitemap
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.middleware.csrf import get_token
 from django.template import engines
@@ -70,6 +72,14 @@ def template(request: HttpRequest) -> SimpleTemplateResponse:
     return SimpleTemplateResponse(engines["django"].from_string("late"))
 
 
+class Everything(Sitemap):
+    def items(self) -> list[str]:
+        return ["/plain/", "/themed/", "/private/"]
+
+    def location(self, item: str) -> str:
+        return item
+
+
 def broken(request: HttpRequest) -> HttpResponse:
     raise RuntimeError("broken")
 
@@ -110,6 +120,9 @@ urlpatterns = [
     path("users/", users),
     path("private/", private),
     path("with-cookie/", with_cookie),
+    path("sitemap.xml", sitemap, {"sitemaps": {"all": Everything}}, name="sitemap"),
+    path("index.xml", index, {"sitemaps": {"all": Everything}, "sitemap_url_name": "section"}),
+    path("section-<section>.xml", sitemap, {"sitemaps": {"all": Everything}}, name="section"),
     path("behind/", behind),
     path("template/", template),
     path("broken/", broken),

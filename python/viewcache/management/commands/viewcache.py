@@ -1,26 +1,28 @@
 """
-``manage.py viewcache explain | expire``: see the page cache, and steer it.
+``manage.py viewcache explain | expire | warm``: see the page cache, and steer it.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from argparse import ArgumentParser
+from collections import Counter
+from collections.abc import Sequence
 from functools import partial
-from io import BytesIO
+from pathlib import Path
 from typing import Any
-from urllib.parse import unquote_to_bytes, urlsplit
 
-from django.conf import settings
+from django.core.cache.backends.locmem import LocMemCache
 from django.core.exceptions import DisallowedHost, ImproperlyConfigured
-from django.core.handlers.wsgi import WSGIRequest
 from django.core.management.base import BaseCommand, CommandError
 from django.urls import NoReverseMatch, reverse
 
-from viewcache import _core, conf, expiry, telling
+from viewcache import _core, conf, expiry, telling, warming
 from viewcache.explain import explain
 from viewcache.scopes import in_every_language
 from viewcache.store import Store
+from viewcache.visitor import request_for
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -55,6 +57,19 @@ class Command(BaseCommand):
             )
         )
 
+        _warm_arguments(
+            commands.add_parser(
+                "warm",
+                help="render pages into the cache",
+                description=(
+                    "Renders URLs into the cache, as a visitor without cookies would get them: "
+                    "those given, those of a file, those of the site's sitemap; those whose "
+                    "language is not part of the URL, in each language. Fresh pages stay as "
+                    "they are."
+                ),
+            )
+        )
+
     def handle(self, *args: Any, command: str, **options: Any) -> None:
         try:
             getattr(self, f"handle_{command}")(**options)
@@ -84,10 +99,11 @@ class Command(BaseCommand):
         json: bool,
         **options: Any,
     ) -> None:
-        found = explain(request_for(url, cookie, header, host, method), render=render)
+        request = partial(request_for, url, headers=header, host=host, method=method)
+        found = explain(request(cookie=cookie), render=render)
         other = None
         if against is not None:
-            other = explain(request_for(url, against, header, host, method), render=render)
+            other = explain(request(cookie=against), render=render)
         if json:
             told = found.as_dict()
             if other is not None:
@@ -130,14 +146,106 @@ class Command(BaseCommand):
         if dry_run:
             scopes = _scopes(**what)
             found = Store().fetch([], conf.site().generation_keys(scopes))
-            told = f"Would expire {_count(scopes)}; {len(found)} of them can have pages:"
+            told = f"Would expire {_count(scopes, 'scope')}; {len(found)} of them can have pages:"
         else:
             scopes = list(expiry.expire(**what).scopes)
-            told = f"Expired {_count(scopes)}:"
+            told = f"Expired {_count(scopes, 'scope')}:"
         if verbosity > 0:
             self.stdout.write(told)
             for scope in scopes:
                 self.stdout.write(f"  {scope}")
+
+    # -- warm -------------------------------------------------------------------------------------
+
+    def handle_warm(
+        self,
+        *,
+        urls: list[str],
+        file: str | None,
+        sitemap: str | None,
+        language: list[str] | None,
+        header: list[str],
+        host: str | None,
+        workers: int,
+        verbosity: int,
+        **options: Any,
+    ) -> None:
+        if workers < 1:
+            raise CommandError("--workers takes a whole number, 1 or more.")
+        given = [*urls, *_lines_of(file)]
+        if sitemap is not None:
+            given += warming.urls_of_sitemap(sitemap or warming.sitemap_path(), host=host)
+        if not given:
+            raise CommandError("No URL was given. Give URLs, --file or --sitemap.")
+        requests = [
+            request
+            for url in dict.fromkeys(given)
+            for request in warming.requests_for(url, language, headers=header, host=host)
+        ]
+        if isinstance(Store(None).generations, LocMemCache):
+            self.stderr.write("The cache is local memory: what is warmed ends with this command.")
+        counts: Counter[str] = Counter()
+        problems: list[str] = []
+        shows = verbosity == 1 and self.stdout.isatty()
+        for number, page in enumerate(warming.warm(requests, workers), 1):
+            counts[page.outcome] += 1
+            if page.status >= 400:
+                problems.append(f"{page.url} ({page.status})")
+            if shows:
+                self.stdout.write(f"\r{number} of {len(requests)} pages\x1b[K", ending="")
+            if verbosity > 1 or (verbosity and page.outcome == warming.NOT_STORED):
+                reason = (
+                    f" ({telling.refusal(page.reason)})".replace(".)", ")") if page.reason else ""
+                )
+                language_shown = f" [{page.language}]" if page.language else ""
+                clear = "\r\x1b[K" if shows else ""
+                self.stdout.write(f"{clear}{page.outcome}: {page.url}{language_shown}{reason}")
+        if verbosity:
+            clear = "\r\x1b[K" if shows else ""
+            told = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+            self.stdout.write(f"{clear}{_count(requests, 'page')}: {told}.")
+        if problems:
+            shown = ", ".join(problems[:5]) + (" …" if len(problems) > 5 else "")
+            raise CommandError(f"{_count(problems, 'page')} answered with an error: {shown}")
+
+
+def _warm_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("urls", metavar="URL", nargs="*", help="paths or full URLs")
+    parser.add_argument("--file", metavar="FILE", help="URLs, one a line; - is standard input")
+    parser.add_argument(
+        "--sitemap",
+        metavar="PATH",
+        nargs="?",
+        const="",
+        help="all URLs of the site's sitemap (the one of django.contrib.sitemaps, or /sitemap.xml)",
+    )
+    parser.add_argument(
+        "--language",
+        metavar="CODE",
+        nargs="+",
+        help="the languages of URLs that name none (all of LANGUAGES)",
+    )
+    parser.add_argument(
+        "--header",
+        metavar="'NAME: VALUE'",
+        action="append",
+        default=[],
+        help="another header, such as 'Accept: text/html'; may be repeated",
+    )
+    parser.add_argument("--host", help="the host, where a URL names none (ALLOWED_HOSTS' first)")
+    parser.add_argument(
+        "--workers", metavar="N", type=int, default=1, help="how many render at once (1)"
+    )
+
+
+def _lines_of(file: str | None) -> list[str]:
+    if file is None:
+        return []
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text()
+    except (OSError, UnicodeError) as error:
+        raise CommandError(f"{file} cannot be read: {error}") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _expire_arguments(parser: ArgumentParser) -> None:
@@ -180,8 +288,8 @@ def _scopes(path: list[str], tree: list[str], tag: list[str], everything: bool) 
     return list(dict.fromkeys([*found, *map(_core.scope_of_tag, tag)]))
 
 
-def _count(scopes: list[str]) -> str:
-    return f"{len(scopes)} scope{'s' if len(scopes) != 1 else ''}"
+def _count(things: Sequence[Any], what: str) -> str:
+    return f"{len(things)} {what}{'s' if len(things) != 1 else ''}"
 
 
 def _explain_arguments(parser: ArgumentParser) -> None:
@@ -207,65 +315,6 @@ def _explain_arguments(parser: ArgumentParser) -> None:
         help="run the view, too: which cookies are read, and where; may the page be stored?",
     )
     parser.add_argument("--json", action="store_true", help="for machines")
-
-
-# -- Requests -------------------------------------------------------------------------------------
-
-
-def request_for(
-    url: str,
-    cookie: str | None = None,
-    headers: list[str] | None = None,
-    host: str | None = None,
-    method: str = "GET",
-) -> WSGIRequest:
-    """The request that a visitor would send; ``CommandError`` for what is no URL or header."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise CommandError(f"{url!r} is no URL: {error}.") from error
-    if parts.scheme not in ("", "http", "https") or not (parts.path or parts.netloc):
-        raise CommandError(f"{url!r} is no URL of this site. Give a path such as /blog/.")
-    if not parts.netloc and not parts.path.startswith("/"):
-        raise CommandError(f"{url!r} is a relative path. Begin it with a slash.")
-    if bool(parts.netloc) != bool(parts.scheme):
-        raise CommandError(f"{url!r} has no scheme. Give https://{parts.netloc}{parts.path}.")
-    scheme = parts.scheme or ("https" if settings.SECURE_SSL_REDIRECT else "http")
-    host = host or parts.netloc.rpartition("@")[2] or _first_host()
-    environ: dict[str, Any] = {
-        "REQUEST_METHOD": method,
-        "PATH_INFO": unquote_to_bytes(parts.path or "/").decode("latin-1"),
-        "QUERY_STRING": parts.query,
-        "SERVER_NAME": parts.hostname or "localhost",
-        "SERVER_PORT": str(port or (443 if scheme == "https" else 80)),
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "REMOTE_ADDR": "127.0.0.1",
-        "HTTP_HOST": host,
-        "wsgi.url_scheme": scheme,
-        "wsgi.input": BytesIO(),
-    }
-    if scheme == "https" and settings.SECURE_PROXY_SSL_HEADER:
-        name, value = settings.SECURE_PROXY_SSL_HEADER
-        environ[name] = value
-    for line in headers or ():
-        name, colon, value = line.partition(":")
-        if not colon or not name.strip():
-            raise CommandError(f"{line!r} is no header. Give 'Name: value'.")
-        name = name.strip().upper().replace("-", "_")
-        plain = name in ("CONTENT_TYPE", "CONTENT_LENGTH")
-        environ[name if plain else f"HTTP_{name}"] = value.strip()
-    if cookie is not None:
-        environ["HTTP_COOKIE"] = cookie
-    return WSGIRequest(environ)
-
-
-def _first_host() -> str:
-    """A host that the site answers to."""
-    for host in settings.ALLOWED_HOSTS:
-        if host != "*":
-            return str(host).lstrip(".")
-    return "localhost"
 
 
 def _json(value: Any) -> str:
