@@ -83,9 +83,8 @@ fmt: $(DONE)/venv ## Format Rust and Python
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: build ## The benchmarks
-	@if ls benches/*.rs >/dev/null 2>&1; then cargo bench; fi
-	@for bench in benches/*.py; do [ ! -e "$$bench" ] || $(BIN)/python "$$bench"; done
+bench: $(DONE)/bench servers ## Ratios against stock Django: make bench ARGS=--quick
+	$(BIN)/python benches/run.py $(ARGS)
 
 .PHONY: docs
 docs: build ## The Rust documentation, without warnings
@@ -109,6 +108,10 @@ $(DONE)/venv: pyproject.toml tests/pythons.sh
 
 $(DONE)/develop: $(DONE)/venv $(RUST)
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --quiet
+	@touch $@
+
+$(DONE)/bench: $(DONE)/develop
+	$(BIN)/python -m pip install --quiet --group bench
 	@touch $@
 
 $(DONE)/wheel: $(DONE)/develop $(PACKAGE)

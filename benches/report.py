@@ -1,0 +1,198 @@
+"""The figures as text: a line for the terminal, a page for the documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+Row = dict[str, Any]
+
+#: What the middleware has to reach, where it is stated: case, group, and the most it may take.
+LIMITS = {
+    ("hit", "locmem"): 0.60,
+    ("hit", "redis"): 0.60,
+    ("hit", "memcached"): 0.80,
+    ("miss and store", None): 1.2,
+}
+
+
+def line(row: Row) -> str:
+    """A row for the terminal."""
+    what = [row["case"], row["package"]]
+    what += [f"{row[key]}{unit}" for key, unit in _DETAILS.items() if key in row]
+    text = f"{' · '.join(what):<72} {_time(row['seconds']['median']):>9}"
+    if "ratio" in row:
+        text += f"  {_spread(row['ratio'])}"
+    if "commands" in row:
+        text += f"  {_commands(row)}"
+    return text
+
+
+_DETAILS = {"backend": "", "size": " KB", "what": "", "variants": " variants"}
+
+
+def page(result: dict[str, Any]) -> str:
+    """docs/performance.md."""
+    rows = result["rows"]
+    sections = [_HEAD, *_machine(result), *_keys(rows)]
+    for case, text in _PAGES.items():
+        sections += _pages(rows, case, text)
+    sections += [*_expiry(rows), *_import(rows), *_losses(rows)]
+    return "\n".join(sections) + "\n"
+
+
+_HEAD = """# Performance
+
+Written by `python benches/run.py --docs`; what is measured is in `benches/`. All contenders run in
+turn in one process, so read the ratios: the time of the one over the time of stock Django in the
+same round, as the median of all rounds with the quartiles in brackets. Below 1 is faster. The
+times are microseconds for each call, on this machine.
+"""
+
+_PAGES = {
+    "hit": (
+        "A hit",
+        "Both middlewares around a view, a fresh WSGI request with six cookies and a usual "
+        "browser's headers, a page that says `Vary: Accept-Language, Cookie`, and the cache closed "
+        "after it, as Django does at the end of each request.",
+    ),
+    "miss and store": (
+        "A miss and the store of the page",
+        "The same, for a variant that is not there of a URL that is known: the look-up, the view "
+        "(which costs next to nothing here), and the store.",
+    ),
+}
+
+
+def _machine(result: dict[str, Any]) -> Iterator[str]:
+    yield "## Where\n"
+    yield from (f"- {name}: {value}" for name, value in result["machine"].items())
+    if result["quick"]:
+        yield "\nA quick run: fewer rounds, one page size."
+    yield ""
+
+
+def _keys(rows: list[Row]) -> Iterator[str]:
+    rows = [row for row in rows if row["case"].endswith("_cache_key") and _is_ours(row)]
+    if rows:
+        yield "## Key functions\n"
+        yield "`viewcache.get_cache_key` and `learn_cache_key` over Django's, on a fresh request"
+        yield "and a cache that costs nothing.\n"
+        yield from _table(
+            ["function", "request", "time", "over Django's", "faster"],
+            (
+                [
+                    f"`{row['case']}`",
+                    row["what"],
+                    _time(row["seconds"]["median"]),
+                    _spread(row["ratio"]),
+                    f"{1 / row['ratio']['median']:.1f}",
+                ]
+                for row in rows
+            ),
+        )
+
+
+def _pages(rows: list[Row], case: str, text: tuple[str, str]) -> Iterator[str]:
+    rows = [row for row in rows if row["case"] == case]
+    if rows:
+        yield f"## {text[0]}\n\n{text[1]}\n"
+        yield "\"Over Django's backend\" compares with stock Django on Django's own backend for the"
+        yield 'server, "same backend" with stock Django on the backend of the row.\n'
+        yield from _table(
+            ["backend", "page", "package", "time", "over Django's backend", "same backend", "sent"],
+            (
+                [
+                    row["backend"],
+                    f"{row['size']} KB",
+                    row["package"],
+                    _time(row["seconds"]["median"]),
+                    _spread(row["ratio"]),
+                    _spread(row["over_same_backend"]) if "over_same_backend" in row else "",
+                    _commands(row),
+                ]
+                for row in rows
+            ),
+        )
+
+
+def _expiry(rows: list[Row]) -> Iterator[str]:
+    rows = [row for row in rows if row["case"] == "expiry"]
+    if rows:
+        yield "## Expiry of one URL\n"
+        yield "By how many variants of it are cached, over the same with one. Stock Django has no"
+        yield "way to do it.\n"
+        yield from _table(
+            ["backend", "variants", "time", "over one variant", "sent"],
+            (
+                [
+                    row["backend"],
+                    f"{row['variants']:,}",
+                    _time(row["seconds"]["median"]),
+                    _spread(row["ratio"]),
+                    _commands(row),
+                ]
+                for row in rows
+            ),
+        )
+
+
+def _import(rows: list[Row]) -> Iterator[str]:
+    for row in rows:
+        if row["case"] == "import":
+            seconds = row["seconds"]
+            yield "## Import\n"
+            yield f"`import viewcache.middleware` after Django: {seconds['median'] * 1e3:.1f} ms"
+            yield f"({seconds['low'] * 1e3:.1f} to {seconds['high'] * 1e3:.1f}).\n"
+
+
+def _losses(rows: list[Row]) -> Iterator[str]:
+    yield "## Where viewcache loses\n"
+    losses = [row for row in rows if _is_ours(row) and _loses(row)]
+    for row in losses:
+        what = ", ".join(str(row[key]) for key in ("backend", "size", "what") if key in row)
+        ratio = row.get("over_same_backend", row["ratio"])
+        yield f"- {row['case']}, {what}: {_spread(ratio)}"
+    if not losses:
+        yield "Nowhere in this run."
+    missed = [row for row in rows if _is_ours(row) and _misses(row)]
+    if missed:
+        yield "\nSlower than this project wants to be (see `LIMITS` in `benches/report.py`):\n"
+        for row in missed:
+            ratio = row.get("over_same_backend", row["ratio"])
+            yield f"- {row['case']}, {row['backend']}, {row['size']} KB: {_spread(ratio)}"
+
+
+def _is_ours(row: Row) -> bool:
+    return row["package"] == "viewcache"
+
+
+def _loses(row: Row) -> bool:
+    """Slower than stock Django on the same backend, beyond the spread."""
+    ratio = row.get("over_same_backend", row.get("ratio"))
+    return row["case"] != "expiry" and ratio is not None and ratio["low"] > 1
+
+
+def _misses(row: Row) -> bool:
+    limit = LIMITS.get((row["case"], row.get("group")), LIMITS.get((row["case"], None)))
+    ratio = row.get("over_same_backend")
+    return limit is not None and ratio is not None and ratio["median"] > limit
+
+
+def _table(head: list[str], rows: Iterable[list[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield f"|{' --- |' * len(head)}"
+    yield from (f"| {' | '.join(row)} |" for row in rows)
+    yield ""
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1e6:,.1f} µs"
+
+
+def _spread(ratio: dict[str, float]) -> str:
+    return f"{ratio['median']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})"
+
+
+def _commands(row: Row) -> str:
+    return ", ".join(f"{count:g} {name}" for name, count in row.get("commands", {}).items())
