@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::generation::{Verdict, verdict};
+use crate::key::{Fields, hex};
 use crate::recipe::{Cookies, Memory, Recipe};
 use crate::record::{self, Page, Slot};
 use crate::request::{Headers, Method, Request, Site, page_key};
@@ -225,6 +226,23 @@ impl LookUp {
             .map(|s| (s.text.as_str(), s.generation.is_some()))
     }
 
+    /// The lease: the key of the turn to render this page. The generations are in it, so an expiry
+    /// opens a new turn.
+    #[must_use]
+    pub fn turn_key(&self) -> String {
+        let mut fields = Fields::new("turn");
+        fields.bytes(
+            self.pages
+                .first()
+                .map_or(&self.request.url, |(_, digest)| digest),
+        );
+        for scope in self.scopes.iter().filter(|scope| scope.used) {
+            fields.text(&scope.text);
+            fields.bytes(&scope.generation.unwrap_or_default().to_le_bytes());
+        }
+        format!("viewcache.t1.{}", hex(&fields.digest()[..16]))
+    }
+
     /// The lease: scopes that the page reads from here on. Their generations are read (see
     /// [`LookUp::unclaimed`]) before the data that they guard.
     pub fn read(&mut self, scopes: Vec<String>) {
@@ -351,7 +369,8 @@ impl LookUp {
         if !lasts || !recipe.says_the_same(&known) {
             let life = timeout.saturating_add(RECIPE_MILLISECONDS);
             recipe.expires_at = now.saturating_add(life);
-            entries.insert(0, (self.recipe_key.clone(), recipe.encode(), life / 1000));
+            // After the page, so that whoever knows the recipe finds it.
+            entries.push((self.recipe_key.clone(), recipe.encode(), life / 1000));
         }
         let recipe = Arc::new(recipe);
         self.memory.put(self.request.url, Arc::clone(&recipe));

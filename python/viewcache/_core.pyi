@@ -110,6 +110,12 @@ class LookUp:
     @property
     def scopes(self) -> list[tuple[str, bool]]:
         """The scopes that bind the page, and whether each had a generation."""
+    @property
+    def turn_key(self) -> str:
+        """The lease: the key of the turn to render this page, of this moment's generations."""
+    @property
+    def recipe_key(self) -> str:
+        """The cache key of the URL's recipe."""
     def read(self, scopes: Sequence[str]) -> list[str]:
         """
         The lease: scopes that the page reads from here on. Returns the keys whose generations

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
-from . import _core, breaker
+from . import _core, breaker, stampede
 
 # What advertisers append to links; no view reads them. Settings may extend or replace the list.
 TRACKING_PARAMETERS = (
@@ -70,6 +70,8 @@ class Settings:
     CACHE_STATUS: bool | Literal["debug"] = False
     #: Pages of another release are not served: a string such as the revision of the code.
     RELEASE: str = ""
+    #: How many seconds a request waits for another that renders the same page; 0 is not at all.
+    WAIT_SECONDS: float = 3.0
     #: How many URLs' recipes each process remembers, and about how many bytes they may take.
     MEMORY_ENTRIES: int = 10_000
     MEMORY_BYTES: int = 8 * 1024 * 1024
@@ -116,6 +118,10 @@ def _check(name: str, value: Any) -> Any:
                     str(table): None if columns is None else [str(name) for name in columns]
                     for table, columns in value.items()
                 }
+        case "WAIT_SECONDS":
+            expected = "a number of seconds, 0 or more"
+            if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+                return float(value)
         case "MEMORY_ENTRIES" | "MEMORY_BYTES" | "TRACK_ROWS":
             expected = "a whole number, 0 or more"
             if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
@@ -168,6 +174,7 @@ def _forget(*, setting: str, **kwargs: Any) -> None:
         get.cache_clear()
         site.cache_clear()
         breaker.reset()
+        stampede.passes.clear()
 
 
 setting_changed.connect(_forget, dispatch_uid="viewcache.conf")

@@ -57,7 +57,11 @@ def _wrap(view: View, area: Area) -> View:
         cached = await pipeline.alook_up(request, area)
         if cached is not None:
             return cache_status.add(request, cached, outermost=False)
-        response = await view(request, *args, **kwargs)
+        try:
+            response = await view(request, *args, **kwargs)
+        except Exception:
+            await pipeline.aabandon(request)
+            raise
         if _renders_later(response):
             return _store_once_rendered(request, response, area)
         response = await pipeline.astore(request, response, area)
@@ -68,7 +72,11 @@ def _wrap(view: View, area: Area) -> View:
         cached = pipeline.look_up(request, area)
         if cached is not None:
             return cache_status.add(request, cached, outermost=False)
-        response = view(request, *args, **kwargs)
+        try:
+            response = view(request, *args, **kwargs)
+        except Exception:
+            pipeline.abandon(request)
+            raise
         if _renders_later(response):
             return _store_once_rendered(request, response, area)
         response = pipeline.store(request, response, area)

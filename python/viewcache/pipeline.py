@@ -11,6 +11,7 @@ stored.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +20,7 @@ from typing import cast
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from . import _core, commit, conf, page, policy, reads, signals
+from . import _core, commit, conf, page, policy, reads, signals, stampede
 from . import request as canonical
 from .policy import Area, Permission
 from .store import Entry, Store
@@ -34,7 +35,18 @@ STORE = "_viewcache_store"
 class Visit:
     """One request's way through the cache."""
 
-    __slots__ = ("area", "lookup", "outer", "reason", "status", "store", "tags", "teaches")
+    __slots__ = (
+        "area",
+        "lookup",
+        "outer",
+        "reason",
+        "status",
+        "store",
+        "tags",
+        "takes_turns",
+        "teaches",
+        "turn",
+    )
 
     def __init__(self, area: Area, outer: Visit | None = None) -> None:
         self.area = area
@@ -48,8 +60,28 @@ class Visit:
         self.reason = ""
         #: The page is not stored, but the scopes that it read are, for the next render.
         self.teaches = False
+        #: This request renders the page that others wait for, with this turn of theirs.
+        self.turn: str | None = None
+        self.takes_turns = False
         #: Scopes named before there was a look-up.
         self.tags: list[str] = list(outer.tags) if outer else []
+
+    @property
+    def turn_seconds(self) -> int:
+        """How long a turn to render this page lasts."""
+        area = self.area
+        return stampede.seconds(
+            area.cache_timeout if area.page_timeout is None else area.page_timeout
+        )
+
+    def look_again(self, request: HttpRequest) -> _core.LookUp:
+        """A new look-up in place of one that has missed."""
+        area, begun = self.area, self.lookup
+        self.lookup = canonical.begin(request, key_prefix=area.key_prefix, only=area.query)
+        assert begun is not None
+        assert self.lookup is not None
+        self.lookup.read(self.tags)
+        return self.lookup
 
     @property
     def lease(self) -> _core.LookUp | None:
@@ -66,6 +98,21 @@ class Visit:
     def refuse(self, reason: str, *, teach: bool = False) -> None:
         """Nothing of this visit is stored; at most what it taught of its URL."""
         self.status, self.reason, self.teaches = "bypass", reason, teach
+
+    def taught(self) -> list[Entry]:
+        """What this visit teaches of its URL although its page is not stored."""
+        if not self.teaches or self.lookup is None:
+            return []
+        self.teaches = False
+        return [self.lookup.teach(time.time())]
+
+    def turn_without_page(self) -> str | None:
+        """The turn to give back, once; a URL whose page is not stored is not waited for."""
+        turn, self.turn = self.turn, None
+        if turn is None or self.lookup is None:
+            return None
+        stampede.passes.add(self.lookup.recipe_key)
+        return turn
 
     @property
     def around(self) -> Iterator[Visit]:
@@ -122,11 +169,26 @@ def look_up(request: HttpRequest, area: Area) -> HttpResponse | None:
     if visit is None or visit.lookup is None or visit.store is None:
         return None
     lookup, store = visit.lookup, visit.store
+    wait = None
     try:
-        while lookup.receive(store.fetch(*lookup.wanted()), time.time()):
-            pass
-        if lookup.hit is None and (absent := lookup.unclaimed()):
-            lookup.claim(store.claim(absent))
+        while True:
+            while lookup.receive(store.fetch(*lookup.wanted()), time.time()):
+                pass
+            if lookup.hit is not None:
+                break
+            if absent := lookup.unclaimed():
+                lookup.claim(store.claim(absent))
+            if not visit.takes_turns:
+                break
+            holder = store.take_turn(lookup.turn_key, stampede.owner(), visit.turn_seconds)
+            if holder is None:
+                visit.turn = lookup.turn_key
+                break
+            wait = wait or stampede.Wait(conf.get().WAIT_SECONDS)
+            if (pause := wait.pause(holder, lookup.recipe_key)) is None:
+                break
+            time.sleep(pause)
+            lookup = visit.look_again(request)
     except UnicodeError:
         visit.refuse("text that is no text")
         return None
@@ -145,11 +207,27 @@ async def alook_up(request: HttpRequest, area: Area) -> HttpResponse | None:
     if visit is None or visit.lookup is None or visit.store is None:
         return None
     lookup, store = visit.lookup, visit.store
+    wait = None
     try:
-        while lookup.receive(await store.afetch(*lookup.wanted()), time.time()):
-            pass
-        if lookup.hit is None and (absent := lookup.unclaimed()):
-            lookup.claim(await store.aclaim(absent))
+        while True:
+            while lookup.receive(await store.afetch(*lookup.wanted()), time.time()):
+                pass
+            if lookup.hit is not None:
+                break
+            if absent := lookup.unclaimed():
+                lookup.claim(await store.aclaim(absent))
+            if not visit.takes_turns:
+                break
+            owner = stampede.owner()
+            holder = await store.atake_turn(lookup.turn_key, owner, visit.turn_seconds)
+            if holder is None:
+                visit.turn = lookup.turn_key
+                break
+            wait = wait or stampede.Wait(conf.get().WAIT_SECONDS)
+            if (pause := wait.pause(holder, lookup.recipe_key)) is None:
+                break
+            await asyncio.sleep(pause)
+            lookup = visit.look_again(request)
     except UnicodeError:
         visit.refuse("text that is no text")
         return None
@@ -186,8 +264,14 @@ def _begin(request: HttpRequest, area: Area) -> Visit | None:
         visit.reason = "path too long"
     elif not visit.store.breaker.allows():
         visit.lookup, visit.reason = None, "cache fault a moment ago"
-    elif visit.tags:
+    else:
         visit.lookup.read(visit.tags)
+        visit.takes_turns = (
+            conf.get().WAIT_SECONDS > 0
+            and visit.lookup.recipe_key not in stampede.passes
+            and STORE not in request.__dict__
+            and (outer is None or outer.turn is None)
+        )
     return visit
 
 
@@ -297,18 +381,11 @@ def store(request: HttpRequest, response: HttpResponseBase, area: Area) -> HttpR
     """Store this response if it may be; it comes back with the headers of one that is cached."""
     visit = _visit_to_store(request, area)
     if visit is None or visit.store is None:
-        _teach(request)
+        abandon(request)
         return response
 
     def put(permission: Permission | str) -> None:
-        entries = _entries(visit, response, permission)
-        if entries and visit.store:
-            try:
-                visit.store.put(entries)
-            except Exception as fault:
-                _fault(visit, "store a page", fault)
-            else:
-                visit.settle("stored")
+        _put(visit, _entries(visit, response, permission))
         signals.made(request, visit)
 
     return policy.judge(request, response, area, put)
@@ -318,35 +395,65 @@ async def astore(request: HttpRequest, response: HttpResponseBase, area: Area) -
     """As ``store``."""
     visit = _visit_to_store(request, area)
     if visit is None or visit.store is None:
-        _teach(request)
+        await aabandon(request)
         return response
     if getattr(response, "is_rendered", True) is False:
         # It renders in a thread, after the middleware of the view; there it is stored, too.
         return store(request, response, area)
     told: list[Permission | str] = []
     response = policy.judge(request, response, area, told.append)
-    entries = _entries(visit, response, told[0]) if told else None
-    if entries:
-        try:
-            await visit.store.aput(entries)
-        except Exception as fault:
-            _fault(visit, "store a page", fault)
-        else:
-            visit.settle("stored")
+    await _aput(visit, _entries(visit, response, told[0]) if told else None)
     if told:
         await signals.amade(request, visit)
     return response
 
 
-def _teach(request: HttpRequest) -> None:
-    """Store what a visit taught of its URL although its page may not be stored."""
+def abandon(request: HttpRequest) -> None:
+    """The page of this request is not going to be stored: nobody need wait for it."""
     visit = visit_of(request)
-    if visit is not None and visit.teaches and visit.lookup is not None and visit.store is not None:
-        visit.teaches = False
-        try:
-            visit.store.put([visit.lookup.teach(time.time())])
-        except Exception as fault:
-            _fault(visit, "store what a page reads", fault)
+    for each in visit.around if visit is not None else ():
+        if each.teaches or each.turn is not None:
+            _put(each, None)
+
+
+async def aabandon(request: HttpRequest) -> None:
+    """As ``abandon``."""
+    visit = visit_of(request)
+    for each in visit.around if visit is not None else ():
+        if each.teaches or each.turn is not None:
+            await _aput(each, None)
+
+
+def _put(visit: Visit, entries: list[Entry] | None) -> None:
+    """Set the entries of a page; without any, give the turn to render it back."""
+    if visit.store is None:
+        return
+    try:
+        if written := entries or visit.taught():
+            visit.store.put(written)
+        if entries:
+            visit.turn = None  # whoever comes to it finds the page
+            visit.settle("stored")
+        if turn := visit.turn_without_page():
+            visit.store.give_back(turn)
+    except Exception as fault:
+        _fault(visit, "store a page", fault)
+
+
+async def _aput(visit: Visit, entries: list[Entry] | None) -> None:
+    """As ``_put``."""
+    if visit.store is None:
+        return
+    try:
+        if written := entries or visit.taught():
+            await visit.store.aput(written)
+        if entries:
+            visit.turn = None  # whoever comes to it finds the page
+            visit.settle("stored")
+        if turn := visit.turn_without_page():
+            await visit.store.agive_back(turn)
+    except Exception as fault:
+        _fault(visit, "store a page", fault)
 
 
 def _visit_to_store(request: HttpRequest, area: Area) -> Visit | None:

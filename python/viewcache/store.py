@@ -77,6 +77,16 @@ class Store:
         self.generations.set_many(dict(entries), None)
         return dict(entries)
 
+    def take_turn(self, key: str, owner: str, seconds: int) -> str | None:
+        """Take the turn to render a page; ``None``, or who has it (``""`` if it is over)."""
+        if self.pages.add(key, owner, seconds):
+            return None
+        return str(self.pages.get(key) or "")
+
+    def give_back(self, key: str) -> None:
+        """Give a turn back that has led to no page."""
+        self.pages.delete(key)
+
     def put(self, entries: Sequence[Entry]) -> None:
         """Set the entries of a page."""
         for key, value, seconds in entries:
@@ -129,6 +139,21 @@ class Store:
             await self.generations.aset_many(damaged, None)
             found |= damaged
         return found
+
+    async def atake_turn(self, key: str, owner: str, seconds: int) -> str | None:
+        """As ``take_turn``."""
+        if not self._native:
+            return await self._run(self.take_turn, key, owner, seconds)
+        if await self.pages.aadd(key, owner, seconds):
+            return None
+        return str(await self.pages.aget(key) or "")
+
+    async def agive_back(self, key: str) -> None:
+        """As ``give_back``."""
+        if not self._native:
+            return await self._run(self.give_back, key)
+        await self.pages.adelete(key)
+        return None
 
     async def aput(self, entries: Sequence[Entry]) -> None:
         """As ``put``."""

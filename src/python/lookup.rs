@@ -353,6 +353,18 @@ impl LookUp {
             .collect()
     }
 
+    /// The lease: the key of the turn to render this page.
+    #[getter]
+    fn turn_key(&self) -> String {
+        self.state().machine.turn_key()
+    }
+
+    /// The cache key of the URL's recipe.
+    #[getter]
+    fn recipe_key(&self) -> String {
+        self.state().machine.request().recipe_key()
+    }
+
     /// The lease: scopes that are read from here on. The keys of those whose generations have to
     /// be fetched first.
     fn read(&self, scopes: Vec<String>) -> Vec<String> {
