@@ -9,6 +9,7 @@ run, unless a rendering is asked for, and then what it makes is not stored.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from inspect import unwrap
 from io import BytesIO
@@ -18,6 +19,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.handlers.base import BaseHandler
 from django.core.handlers.wsgi import WSGIRequest
+from django.db import connections
 from django.http import HttpRequest, HttpResponse, parse_cookie
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, resolve
@@ -53,6 +55,9 @@ class Scope:
 
     scope: str
     has_generation: bool
+    #: The place that read it first, and the query that did, when the page was rendered.
+    where: str | None = None
+    query: str | None = None
 
 
 @dataclass(frozen=True)
@@ -101,8 +106,10 @@ class Rendering:
     cookies: tuple[Read, ...]
     #: Where all cookies were read at once, so that they cannot be told apart.
     all_cookies: str | None
-    session: bool
-    csrf_token: bool
+    #: Where the session was used first, which counts as reading its cookie.
+    session: str | None
+    #: Where a CSRF token was asked for first; it is filled in for each visitor.
+    csrf_token: str | None
 
 
 @dataclass(frozen=True)
@@ -229,10 +236,16 @@ class _DryStore(Store):
         #: It does not see pages and recipes, so that every look-up is a miss.
         self.blind = blind
         self.asked: list[str] = []
+        #: Where generations were asked for, by their keys.
+        self.places: dict[str, str | None] = {}
         self.entries: list[Entry] = []
 
     def fetch(self, pages: Sequence[str], generations: Sequence[str]) -> dict[str, Any]:
         self.asked += pages
+        if not pages:
+            place = reads.place_of_caller()
+            for key in generations:
+                self.places.setdefault(key, place)
         return super().fetch([] if self.blind else pages, generations)
 
     def claim(self, entries: Mapping[str, int]) -> dict[str, Any]:
@@ -263,7 +276,9 @@ class _Run:
         self.zone: str | None = None
         self.refused: str | None = None
         self.error: Exception | None = None
-        with queries.aside(), afresh():
+        #: The first query that read each scope, and its place.
+        self.read: dict[str, tuple[str, str | None]] = {}
+        with queries.aside(), afresh(), self._watching():
             queries.begin()
             handler = BaseHandler()
             handler.load_middleware()
@@ -277,6 +292,26 @@ class _Run:
         self.visit = pipeline.visit_of(self.request)
         if self.visit is not None and self.visit.area.alias is None:
             self.visit = None  # a tag was named, and nothing asked the cache
+
+    @contextmanager
+    def _watching(self) -> Iterator[None]:
+        """Note what each query reads."""
+        with ExitStack() as stack:
+            if self.render and conf.get().TRACK:
+                for connection in connections.all():
+                    stack.enter_context(connection.execute_wrapper(self._note))
+            yield
+
+    def _note(self, execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
+        if isinstance(sql, str) and not many:
+            place = reads.place_of_caller()
+            vendor = context["connection"].vendor
+            for scope in queries.queries().analyse(sql, vendor, params, many)[0]:
+                # A page that reads too many rows reads their table.
+                table = f"rows:{scope[4:].rpartition(':')[0]}"
+                for name in (scope, table) if scope.startswith("row:") else (scope,):
+                    self.read.setdefault(name, (sql, place))
+        return execute(sql, params, many, context)
 
     def _store(self, alias: str | None) -> _DryStore:
         """Where the cache is asked."""
@@ -319,7 +354,7 @@ def _explanation(run: _Run, rendered: _Run | None) -> Explanation:
     rendering = _rendering(rendered) if rendered else None
     keys = store.asked if store else []
     recipe_keys = [key for key in keys if key.startswith("viewcache.r")]
-    page_keys = tuple(dict.fromkeys(key for key in keys if key.startswith("viewcache.p")))
+    page_keys = tuple(dict.fromkeys(key for key in keys if _is_page(key)))
     verdict, reason, scope = _verdict(visit)
     if run.refused:
         verdict, reason, scope = "bypass", run.refused, None
@@ -334,10 +369,10 @@ def _explanation(run: _Run, rendered: _Run | None) -> Explanation:
         scope=scope,
         recipe=recipe,
         inputs=tuple(_inputs(run, _union(recipe, rendering.recipe if rendering else None))),
-        scopes=_scopes(lookup, hit, recipe, rendering, store),
+        scopes=_scopes(lookup, hit, recipe, rendered, store),
         recipe_key=recipe_keys[-1] if recipe_keys else None,
         page_keys=page_keys if recipe else (),
-        page=_page(hit, page_keys) if hit else None,
+        page=_page(hit, lookup.key) if lookup and hit else None,
         rendering=rendering,
         answered=_answered(run),
         cookie_order=tuple(parse_cookie(dict.get(request.META, "HTTP_COOKIE", ""))),
@@ -374,16 +409,16 @@ def _union(one: Recipe | None, other: Recipe | None) -> Recipe | None:
     )
 
 
-def _page(hit: _core.Hit, keys: Sequence[str]) -> Page:
+def _page(hit: _core.Hit, key: str | None) -> Page:
     status, _, _, body, stored_at, expires_at = hit.parts()
-    return Page(keys[0], status, stored_at, expires_at, len(body), tuple(hit.slots))
+    return Page(key or "", status, stored_at, expires_at, len(body), tuple(hit.slots))
 
 
 def _scopes(
     lookup: _core.LookUp | None,
     hit: _core.Hit | None,
     recipe: Recipe | None,
-    rendering: Rendering | None,
+    rendered: _Run | None,
     store: _DryStore | None,
 ) -> tuple[Scope, ...]:
     """Those of the path, then those of the pages of this URL; are their generations there?"""
@@ -391,12 +426,21 @@ def _scopes(
         return ()
     names = [scope for scope, _ in lookup.scopes]
     names += hit.tags if hit else (recipe.tags if recipe else ())
-    if rendering and rendering.recipe:
-        names += rendering.recipe.tags
+    made = rendered.visit if rendered else None
+    if made is not None and made.lookup is not None:
+        names += [scope for scope, _ in made.lookup.scopes]
     names = list(dict.fromkeys(names))
     keys = conf.site().generation_keys(names)
     found = Store.fetch(store, [], keys)
-    return tuple(Scope(name, key in found) for name, key in zip(names, keys, strict=True))
+    places = cast(_DryStore, made.store).places if made and made.store else {}
+    read = rendered.read if rendered else {}
+    scopes = []
+    for name, key in zip(names, keys, strict=True):
+        query, where = read.get(name, (None, None))
+        if name.startswith("tag:"):
+            where = places.get(key)
+        scopes.append(Scope(name, key in found, where, query))
+    return tuple(scopes)
 
 
 def _rendering(run: _Run) -> Rendering:
@@ -417,14 +461,18 @@ def _rendering(run: _Run) -> Rendering:
         refusal = "nothing stores it" if visit.status == "miss" and unchanged else visit.reason
     return Rendering(
         status=run.response.status_code,
-        timeout=entries[-1][2] if entries else None,
+        timeout=next((seconds for key, _, seconds in entries if _is_page(key)), None),
         refusal=refusal,
         recipe=_recipe(visit.lookup) if visit and entries else None,
         cookies=tuple(Read(name, where) for name, where in seen.names.items()) if seen else (),
         all_cookies=seen.all if seen else None,
-        session=bool(seen and seen.session),
-        csrf_token=bool(seen and seen.token),
+        session=seen.session_at or "unknown" if seen and seen.session else None,
+        csrf_token=seen.token_at or "unknown" if seen and seen.token else None,
     )
+
+
+def _is_page(key: str) -> bool:
+    return key.startswith("viewcache.p")
 
 
 def _answered(run: _Run) -> tuple[int, str | None] | None:

@@ -40,7 +40,16 @@ _BETWEEN = ("viewcache.reads", "django.utils.translation", "django.contrib.sessi
 class Reads:
     """What was read of one request's cookies, and where."""
 
-    __slots__ = ("_paused", "all", "names", "session", "session_aside", "token")
+    __slots__ = (
+        "_paused",
+        "all",
+        "names",
+        "session",
+        "session_aside",
+        "session_at",
+        "token",
+        "token_at",
+    )
 
     def __init__(self) -> None:
         #: Cookie names, each with the place that read it first.
@@ -49,11 +58,14 @@ class Reads:
         self.all: str | None = None
         #: The session was accessed by another than Django's CSRF middleware.
         self.session = False
+        #: The place that did so first.
+        self.session_at: str | None = None
         #: It was accessed for something that is not part of the page: that explains Django's
         #: ``Vary: Cookie``.
         self.session_aside = False
         #: A CSRF token was asked for.
         self.token = False
+        self.token_at: str | None = None
         self._paused = 0
 
     def note(self, name: object) -> None:
@@ -73,8 +85,8 @@ class Reads:
 
     def note_token(self) -> None:
         """``get_token()`` was called."""
-        if not self._paused:
-            self.token = True
+        if not (self._paused or self.token):
+            self.token, self.token_at = True, _place(_reader())
 
     def note_session(self) -> None:
         """The session was accessed."""
@@ -84,7 +96,7 @@ class Reads:
         if self._paused or (frame and frame.f_globals.get("__name__") in _DJANGOS):
             self.session_aside = True
         else:
-            self.session = True
+            self.session, self.session_at = True, _place(frame)
 
     @property
     def is_paused(self) -> bool:
@@ -337,7 +349,32 @@ def _reader() -> FrameType | None:
 
 
 def _place(frame: FrameType | None) -> str:
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "unknown"
+    """File and line; where that is within Django, also the site's own code that called it."""
+    if frame is None:
+        return "unknown"
+    caller = _caller(frame)
+    place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    if caller is None or caller is frame:
+        return place
+    return f"{place}, for {caller.f_code.co_filename}:{caller.f_lineno}"
+
+
+def place_of_caller() -> str | None:
+    """The file and line of the site's own code that is running, if it is."""
+    frame = _caller(sys._getframe(1))
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else None
+
+
+def _caller(frame: FrameType | None) -> FrameType | None:
+    """The innermost frame outside Django and viewcache; none beyond what called the view."""
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        if module.startswith("django.core.handlers"):
+            return None
+        if not module.startswith(("django.", "viewcache.", "asgiref.")):
+            return frame
+        frame = frame.f_back
+    return None
 
 
 def session_cookie() -> str:

@@ -114,11 +114,9 @@ def _lines(told: Explanation) -> Iterator[str]:
     if told.recipe:
         yield ""
         yield f"Recipe: stored pages of this URL vary on {_recipe(told.recipe)}."
-    for title, in_key in (
-        ("In the key", True),
-        ("Not in the key", False),
-        ("In the key or not: unknown until a page of this URL is stored (--render tells)", None),
-    ):
+    unknown = "In the key or not: unknown until a page of this URL is stored"
+    unknown += "" if told.rendering else " (--render tells)"
+    for title, in_key in (("In the key", True), ("Not in the key", False), (unknown, None)):
         yield from _inputs(title, [item for item in told.inputs if item.in_key is in_key])
     if told.scopes:
         yield ""
@@ -128,7 +126,10 @@ def _lines(told: Explanation) -> Iterator[str]:
             has = (
                 "has a generation" if item.has_generation else "no generation yet; a miss makes one"
             )
-            yield f"  {item.scope.ljust(width)}  {has}"
+            where = f"; read at {_place(item.where)}" if item.where else ""
+            yield f"  {item.scope.ljust(width)}  {has}{where}"
+            if item.query:
+                yield f"  {' ' * width}  by {_value(item.query)}"
     if told.recipe_key:
         yield ""
         yield "Keys in the cache"
@@ -176,15 +177,18 @@ def _rendering(made: Rendering) -> Iterator[str]:
     if made.all_cookies:
         yield f"  all cookies were read at once at {_place(made.all_cookies)}"
     if made.session:
-        yield "  the session was used, so its cookie counts as read"
+        yield f"  the session, and so its cookie, was used at {_place(made.session)}"
     if made.csrf_token:
-        yield "  a CSRF token was asked for; it is filled in for each visitor"
+        yield f"  a CSRF token (filled in for each visitor) was made at {_place(made.csrf_token)}"
     if not (made.cookies or made.all_cookies or made.session):
         yield "  no cookie was read"
 
 
 def _place(where: str) -> str:
     """File and line, from where Python finds the file."""
+    where, _, rest = where.partition(", for ")
+    if rest:
+        return f"{_place(where)}, for {_place(rest)}"
     roots = [root.rstrip(os.sep) + os.sep for root in sys.path if root]
     found = max((root for root in roots if where.startswith(root)), key=len, default="")
     return where.removeprefix(found)

@@ -48,6 +48,10 @@ def with_token(request: HttpRequest) -> HttpResponse:
     return HttpResponse(f"<input value='{get_token(request)}'>")
 
 
+def with_session(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(str(request.session.get("a")))
+
+
 def users(request: HttpRequest) -> HttpResponse:
     calls["users"] += 1
     return HttpResponse(", ".join(get_user_model().objects.values_list("username", flat=True)))
@@ -117,6 +121,7 @@ urlpatterns = [
     path("tagged/", tagged, name="tagged"),
     path("items/<int:pk>/", plain, name="item"),
     path("token/", with_token),
+    path("session/", with_session),
     path("users/", users),
     path("private/", private),
     path("with-cookie/", with_cookie),

@@ -267,6 +267,23 @@ def test_rendering_tells_what_was_read_and_where() -> None:
     assert "cookie theme was read at surfaces/site.py:" in str(told)
 
 
+def test_rendering_tells_where_tags_and_tokens_come_from() -> None:
+    told = explain("/tagged/", render=True)
+    [tag] = [scope for scope in told.scopes if scope.scope == "tag:a"]
+    assert "site.py:" in (tag.where or "")
+    told = explain("/token/", render=True)
+    assert told.rendering is not None
+    assert "csrf.py:" in (told.rendering.csrf_token or "")
+    assert ", for surfaces/site.py:" in str(told)
+
+
+def test_rendering_tells_where_the_session_was_used() -> None:
+    told = explain("/session/", render=True)
+    assert told.rendering is not None
+    assert "site.py:" in (told.rendering.session or "")
+    assert "the session, and so its cookie, was used at surfaces/site.py:" in str(told)
+
+
 @pytest.mark.parametrize(
     ("path", "refusal"),
     [
@@ -340,7 +357,10 @@ def test_what_queries_read_is_among_the_scopes() -> None:
     told = explain("/users/", render=True)
     assert told.rendering is not None
     assert told.rendering.refusal is None
-    assert "rows:auth_user" in [scope.scope for scope in told.scopes]
+    [rows] = [scope for scope in told.scopes if scope.scope == "rows:auth_user"]
+    assert (rows.query or "").startswith('SELECT "auth_user"."username"')
+    assert "site.py:" in (rows.where or "")
+    assert "read at surfaces/site.py:" in str(told)
     assert entries() == before
     Client().get("/users/")
     assert explain("/users/").verdict == "hit"
