@@ -8,8 +8,9 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
 from typing import TYPE_CHECKING
+
+from . import conf
 
 if TYPE_CHECKING:
     from .explain import Difference, Explanation, Input, Recipe, Rendering
@@ -180,8 +181,11 @@ def _rendering(made: Rendering) -> Iterator[str]:
         yield f"  the session, and so its cookie, was used at {_place(made.session)}"
     if made.csrf_token:
         yield f"  a CSRF token (filled in for each visitor) was made at {_place(made.csrf_token)}"
-    if not (made.cookies or made.all_cookies or made.session):
-        yield "  no cookie was read"
+    if not conf.get().VARY_ON_READ:
+        yield '  what reads cookies is not watched: VIEWCACHE["VARY_ON_READ"] is off'
+    elif not (made.cookies or made.all_cookies or made.session):
+        whole = made.recipe is not None and made.recipe.cookies is None
+        yield "  no cookie was read" + (", but the response says Vary: Cookie" if whole else "")
 
 
 def _place(where: str) -> str:
@@ -235,6 +239,8 @@ def _and(names: Iterable[str]) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """Days or seconds: as exact as a person wants it."""
-    whole = timedelta(seconds=max(0, int(seconds)))
-    return f"{whole.seconds} seconds" if whole < timedelta(minutes=10) else str(whole)
+    """As exact as a person wants it."""
+    for unit, length in (("day", 24 * 60 * 60), ("hour", 60 * 60), ("minute", 60)):
+        if seconds >= 2 * length:
+            return f"{round(seconds / length)} {unit}s"
+    return f"{max(0, round(seconds))} seconds"

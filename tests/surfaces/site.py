@@ -14,6 +14,7 @@ from django.template.response import SimpleTemplateResponse
 from django.urls import path
 from django.utils.decorators import method_decorator
 from django.views import View
+from django.views.decorators.vary import vary_on_cookie
 from viewcache import tag
 from viewcache.decorators import cache_page
 from viewcache.mixins import CacheMixin
@@ -46,6 +47,11 @@ def tagged(request: HttpRequest) -> HttpResponse:
 
 def with_token(request: HttpRequest) -> HttpResponse:
     return HttpResponse(f"<input value='{get_token(request)}'>")
+
+
+@vary_on_cookie
+def vary_on_cookie_only(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("varying")
 
 
 def with_session(request: HttpRequest) -> HttpResponse:
@@ -121,6 +127,7 @@ urlpatterns = [
     path("tagged/", tagged, name="tagged"),
     path("items/<int:pk>/", plain, name="item"),
     path("token/", with_token),
+    path("vary-on-cookie/", vary_on_cookie_only),
     path("session/", with_session),
     path("users/", users),
     path("private/", private),

@@ -14,10 +14,11 @@ from django.contrib.auth.models import AnonymousUser
 from django.core.cache import cache
 from django.core.exceptions import DisallowedHost
 from django.core.management import CommandError, call_command
-from django.test import Client, RequestFactory, override_settings
+from django.test import AsyncRequestFactory, Client, RequestFactory, override_settings
 from django.utils import translation
 from surfaces.conftest import WITHOUT
 from surfaces.site import calls
+from viewcache import telling
 from viewcache.explain import Explanation
 
 pytestmark = pytest.mark.usefixtures("site")
@@ -338,6 +339,28 @@ def test_explaining_within_a_request_leaves_it_alone() -> None:
         assert translation.get_language() == "fr"
     assert not hasattr(request, "session")
     assert "_viewcache" not in request.__dict__
+
+
+def test_what_cannot_be_seen_is_said() -> None:
+    assert ", but the response says Vary: Cookie" in str(explain("/vary-on-cookie/", render=True))
+    with override_settings(VIEWCACHE={"VARY_ON_READ": False}):
+        assert "is not watched" in str(explain("/themed/", render=True))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(-1, "0 seconds"), (119, "119 seconds"), (3600, "60 minutes"), (86400, "24 hours")],
+)
+def test_durations(seconds: float, shown: str) -> None:
+    assert telling._duration(seconds) == shown
+
+
+def test_a_request_of_an_async_server() -> None:
+    Client().get("/plain/?q=é")
+    request = AsyncRequestFactory().get("/plain/", {"q": "é"}, headers={"cookie": "a=1"})
+    told = viewcache.explain(request)
+    assert told.verdict == "hit"
+    assert told.cookie_order == ("a",)
 
 
 async def _aexplain() -> Explanation:
