@@ -9,6 +9,7 @@ The names below are the public ones. What Django settings point at lives in
 from .expiry import Expiry, aexpire, expire
 from .explain import Explanation, aexplain, explain
 from .keys import ExpireResult, expire_view_cache, get_cache_key, learn_cache_key
+from .slots import slot
 from .tags import atag, tag, tagged
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "explain",
     "get_cache_key",
     "learn_cache_key",
+    "slot",
     "tag",
     "tagged",
 ]

@@ -18,12 +18,12 @@ __all__ = [
     "Queries",
     "Site",
     "canonical_cookies",
-    "cut_markers",
-    "cut_tokens",
+    "cut",
     "detect_recipe",
     "expire_view_cache",
     "get_cache_key",
     "learn_cache_key",
+    "mask_token",
     "new_rows",
     "query_pairs",
     "read_cache_control",
@@ -32,6 +32,7 @@ __all__ = [
     "scopes_of_path",
     "scopes_of_tree",
     "table_name",
+    "take_out",
 ]
 
 @final
@@ -262,13 +263,24 @@ def read_vary(header: str) -> tuple[list[str] | None, str | None]:
 def read_cache_control(header: str) -> tuple[str | None, bool]:
     """The first directive that forbids storing, and whether the response is ``public``."""
 
-def cut_tokens(body: bytes, secret: str) -> tuple[bytes, list[int]] | None:
-    """The body without the CSRF tokens of this secret, and where they stood; or ``None``."""
+def take_out(body: bytes, nonce: str) -> tuple[bytes, list[tuple[int, int, int, str]], bool]:
+    """
+    The body without the markers of this nonce; the pieces that stood between them, each with its
+    number, start, end, and how it was escaped (``"plain"``, ``"json"``, ``"other"``); and whether
+    all markers were whole.
+    """
 
-def cut_markers(
-    body: bytes, markers: Sequence[tuple[str, bytes]]
-) -> tuple[bytes, list[tuple[int, str]]]:
-    """The body without these markers, and the places and names of them."""
+def cut(
+    body: bytes, secret: str | None, pieces: Sequence[tuple[int, int]]
+) -> tuple[bytes, list[tuple[int, int | None]]] | None:
+    """
+    The body without these pieces and without the CSRF tokens of this secret; and each place with
+    the number of its piece, ``None`` for a token. ``None`` when it cannot be shared: there is a
+    secret and no token of it, or the secret itself.
+    """
+
+def mask_token(secret: str) -> str | None:
+    """A token of this CSRF secret, masked anew as Django does; ``None`` when it is no secret."""
 
 def new_rows(table: str, last: int, count: int) -> list[str]:
     """The scopes of the rows that an insert of ``count`` rows may have added around ``last``."""

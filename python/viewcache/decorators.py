@@ -58,7 +58,8 @@ def _wrap(view: View, area: Area) -> View:
         if cached is not None:
             return cache_status.add(request, cached, outermost=False)
         try:
-            response = await view(request, *args, **kwargs)
+            with pipeline.recording(request):
+                response = await view(request, *args, **kwargs)
         except Exception:
             await pipeline.aabandon(request)
             raise
@@ -73,7 +74,8 @@ def _wrap(view: View, area: Area) -> View:
         if cached is not None:
             return cache_status.add(request, cached, outermost=False)
         try:
-            response = view(request, *args, **kwargs)
+            with pipeline.recording(request):
+                response = view(request, *args, **kwargs)
         except Exception:
             pipeline.abandon(request)
             raise
@@ -105,5 +107,6 @@ def _store_once_rendered(request: HttpRequest, response: Any, area: Area) -> Htt
     def store(rendered: HttpResponse) -> HttpResponseBase:
         return cache_status.add(request, pipeline.store(request, rendered, area), outermost=False)
 
+    pipeline.record_rendering(request, response)
     response.add_post_render_callback(store)
     return cast(HttpResponseBase, response)

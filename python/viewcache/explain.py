@@ -24,7 +24,7 @@ from django.http import HttpRequest, HttpResponse, parse_cookie
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, resolve
 
-from . import _core, conf, pipeline, queries, reads
+from . import _core, conf, pipeline, queries, reads, slots
 from . import request as canonical
 from .mixins import CacheMixin
 from .store import Entry, Store
@@ -81,7 +81,7 @@ class Page:
     expires_at: float
     #: Bytes of its body.
     size: int
-    #: Pieces that are filled in for each visitor; the CSRF token's is ``""``.
+    #: Pieces that are filled in for each visitor; the CSRF token's is ``"csrf_token"``.
     slots: tuple[str, ...]
 
 
@@ -411,7 +411,8 @@ def _union(one: Recipe | None, other: Recipe | None) -> Recipe | None:
 
 def _page(hit: _core.Hit, key: str | None) -> Page:
     status, _, _, body, stored_at, expires_at = hit.parts()
-    return Page(key or "", status, stored_at, expires_at, len(body), tuple(hit.slots))
+    names = tuple(slots.readable(name) for name in hit.slots)
+    return Page(key or "", status, stored_at, expires_at, len(body), names)
 
 
 def _scopes(
@@ -466,8 +467,8 @@ def _rendering(run: _Run) -> Rendering:
         recipe=_recipe(visit.lookup) if visit and entries else None,
         cookies=tuple(Read(name, where) for name, where in seen.names.items()) if seen else (),
         all_cookies=seen.all if seen else None,
-        session=seen.session_at or "unknown" if seen and seen.session else None,
-        csrf_token=seen.token_at or "unknown" if seen and seen.token else None,
+        session=seen.session if seen else None,
+        csrf_token=seen.token if seen else None,
     )
 
 

@@ -111,12 +111,20 @@ class FetchFromCacheMiddleware(_Middleware):
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if self.async_mode:
             return self.__acall__(request)
-        response = self.process_request(request)
-        return cast(HttpResponseBase, response or self.get_response(request))
+        response: HttpResponseBase | None = self.process_request(request)
+        if response is None:
+            with pipeline.recording(request):
+                response = self.get_response(request)
+            pipeline.leave(request, response)
+        return response
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
-        response = await self.aprocess_request(request)
-        return response or cast(HttpResponseBase, await self.get_response(request))
+        response: HttpResponseBase | None = await self.aprocess_request(request)
+        if response is None:
+            with pipeline.recording(request):
+                response = cast(HttpResponseBase, await self.get_response(request))
+            pipeline.leave(request, response)
+        return response
 
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
         """The cached page, or ``None``."""
@@ -160,11 +168,15 @@ class CacheMiddleware(UpdateCacheMiddleware, FetchFromCacheMiddleware):
         response = self.process_request(request)
         if response is not None:
             return cache_status.add(request, response)
-        return self.process_response(request, self.get_response(request))
+        with pipeline.recording(request):
+            made = self.get_response(request)
+        return self.process_response(request, made)
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         cache_status.leave_to_me(request)
         response = await self.aprocess_request(request)
         if response is not None:
             return cache_status.add(request, response)
-        return await self.aprocess_response(request, await self.get_response(request))
+        with pipeline.recording(request):
+            made = await self.get_response(request)
+        return await self.aprocess_response(request, made)

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any, ClassVar, cast
 
 from django.conf import settings
@@ -88,7 +87,9 @@ def _not_called(request: HttpRequest) -> HttpResponseBase:  # pragma: no cover
 
 def _is_anonymous(request: HttpRequest) -> bool:
     # Who asks is not part of the page. What the view itself reads of the user still is.
-    with reads.watch(request).paused() if conf.get().VARY_ON_READ else nullcontext():
+    if conf.get().VARY_ON_READ:
+        reads.watch(request, is_late=True)
+    with reads.apart(request):
         return not getattr(getattr(request, "user", None), "is_authenticated", False)
 
 

@@ -10,8 +10,11 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware.csrf import CsrfViewMiddleware, get_token
+from django.utils.cache import patch_cache_control
+from django.utils.html import escapejs
 
-from . import _core
+from . import _core, slots
+from .policy import Permission
 
 #: The slot of the CSRF token.
 TOKEN = ""
@@ -34,27 +37,72 @@ _NOT_KEPT = frozenset(
     }
 )
 #: What a body with slots has another of for each visitor.
-_NOT_KEPT_WITH_SLOTS = frozenset({"content-length", "etag", "content-md5", "digest"})
+_NOT_KEPT_WITH_SLOTS = frozenset(
+    {"content-length", "content-md5", "digest", "etag", "last-modified"}
+)
+_CSP = frozenset({"content-security-policy", "content-security-policy-report-only"})
 
 
-def cut(response: HttpResponse, secret: str | None) -> tuple[bytes, list[tuple[int, str]]] | str:
+def cut(
+    response: HttpResponse, permission: Permission
+) -> tuple[bytes, list[tuple[int, str]]] | str:
     """The body with its slots taken out, and where they stood; or why it cannot be shared."""
-    body = response.content
-    if secret is None:
-        return body, []
-    if response.headers.get("Content-Encoding"):
+    pieces = slots.places(response)
+    if permission.secret is not None and response.headers.get("Content-Encoding"):
         return "CSRF token in an encoded body"
-    found = _core.cut_tokens(body, secret)
-    if found is None:
-        return "CSRF token not found in the body"
-    body, places = found
-    return body, [(place, TOKEN) for place in places]
+    refusal = _refuses_policy(response, permission)
+    if refusal is not None:
+        return refusal
+    body = response.content
+    places: list[tuple[int, str]] = []
+    if permission.secret is not None or pieces:
+        spans = [(start, end) for start, end, _ in pieces]
+        found = _core.cut(body, permission.secret, spans)
+        if found is None:
+            # Asked for and not shown (ensure_csrf_cookie), or in a form that we cannot fill in.
+            return "CSRF cookie without a token in the body"
+        body = found[0]
+        places = [(at, TOKEN if piece is None else pieces[piece][2]) for at, piece in found[1]]
+    if permission.nonce is not None and any(
+        text.encode() in body for text in (permission.nonce, escapejs(permission.nonce))
+    ):
+        return "CSP nonce in the body"
+    if pieces:
+        _make_private(response)
+    return body, places
 
 
-def headers(response: HttpResponseBase, *, slots: bool) -> list[tuple[str, str]]:
+def _refuses_policy(response: HttpResponse, permission: Permission) -> str | None:
+    """Why the Content-Security-Policy of this response could not be made again for a hit."""
+    for name, attribute in (
+        ("Content-Security-Policy", "_csp_config"),
+        ("Content-Security-Policy-Report-Only", "_csp_ro_config"),
+    ):
+        # The decorators of django.views.decorators.csp leave their policy on the response, which
+        # a hit is not; it has the header, or the middleware makes one of the settings.
+        if attribute in response.__dict__ and (permission.nonce or name not in response.headers):
+            return "CSP of the view's own"
+    return None
+
+
+def _make_private(response: HttpResponse) -> None:
+    """
+    A body with pieces for one visitor is not for shared caches, whatever the page's age says, nor
+    for the browser's without asking.
+    """
+    patch_cache_control(response, private=True, max_age=0)
+    del response.headers["Expires"]
+
+
+def headers(
+    response: HttpResponseBase, permission: Permission, *, has_slots: bool
+) -> list[tuple[str, str]]:
     """The headers that belong to the page."""
     named = {name.strip().lower() for name in response.headers.get("Connection", "").split(",")}
-    left_out = _NOT_KEPT | named | (_NOT_KEPT_WITH_SLOTS if slots else frozenset())
+    left_out = _NOT_KEPT | named | (_NOT_KEPT_WITH_SLOTS if has_slots else frozenset())
+    if permission.nonce is not None:
+        # The middleware makes it again, with another nonce.
+        left_out |= _CSP
     return [(name, value) for name, value in response.items() if name.lower() not in left_out]
 
 
@@ -67,19 +115,37 @@ def reason(response: HttpResponseBase) -> str | None:
 def response(hit: _core.Hit, request: HttpRequest, now: float) -> HttpResponse:
     """The response that a page makes for this request."""
     status, phrase, header_list, body, stored_at, _ = hit.parts()
-    slots = hit.slots
-    if slots:
-        token = get_token(request).encode()
-        body = hit.fill([token] * len(slots))
+    names = hit.slots
+    if names:
+        body = hit.fill(_fillings(names, request))
     result = HttpResponse(body, status=status, reason=phrase)
     # The page's headers and no others: the default Content-Type is not one of them.
     del result.headers["Content-Type"]
     for name, value in header_list:
         result.headers[name] = value
     result.headers["Age"] = str(max(0, int(now - stored_at)))
-    if slots:
+    if TOKEN in names:
         _set_token_cookie(request, result)
     return result
+
+
+def _fillings(names: list[str], request: HttpRequest) -> list[bytes]:
+    """What fills these slots. The token comes last: making a piece may change the secret."""
+    pieces = iter(slots.fillings([name for name in names if name != TOKEN], request))
+    token = _token(request) if TOKEN in names else b""
+    return [token if name == TOKEN else next(pieces) for name in names]
+
+
+def _token(request: HttpRequest) -> bytes:
+    """``get_token()``, with the masking done in Rust."""
+    meta: dict[str, Any] = request.META
+    secret = dict.get(meta, "CSRF_COOKIE")
+    token = _core.mask_token(secret) if isinstance(secret, str) else None
+    if token is None:
+        # The visitor has none yet: Django makes one.
+        return get_token(request).encode()
+    dict.__setitem__(meta, "CSRF_COOKIE_NEEDS_UPDATE", True)
+    return token.encode()
 
 
 def _set_token_cookie(request: HttpRequest, result: HttpResponse) -> None:

@@ -15,12 +15,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
+from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from . import _core, commit, conf, page, policy, reads, signals, stampede
+from . import _core, commit, conf, page, policy, reads, signals, slots, stampede
 from . import request as canonical
 from .policy import Area, Permission
 from .store import Entry, Store
@@ -235,7 +237,11 @@ async def alook_up(request: HttpRequest, area: Area) -> HttpResponse | None:
         _fault(visit, "look up a page", fault)
         return None
     store.breaker.answered()
-    response = _answer(request, visit)
+    if lookup.hit is not None and any(lookup.hit.slots):
+        # What fills them is the site's code, which may ask the database.
+        response = await sync_to_async(_answer)(request, visit)
+    else:
+        response = _answer(request, visit)
     await signals.alooked_up(request, visit)
     return response
 
@@ -253,7 +259,7 @@ def _begin(request: HttpRequest, area: Area) -> Visit | None:
         visit.reason = refusal
         return visit
     if conf.get().VARY_ON_READ:
-        reads.watch(request)
+        reads.watch(request, is_late=True)
     visit.store = request.__dict__.get(STORE, Store)(area.alias)
     try:
         visit.lookup = canonical.begin(request, key_prefix=area.key_prefix, only=area.query)
@@ -280,12 +286,7 @@ def _answer(request: HttpRequest, visit: Visit) -> HttpResponse | None:
     hit = visit.lookup.hit
     if hit is None:
         code, scope = visit.lookup.miss or ("", None)
-        visit.status = "miss"
-        # Django's own name for it; code that sets it to False keeps its page out of the cache.
-        request.__dict__["_cache_update_cache"] = True
-        visit.reason = f"{code} {scope}" if scope else code
-        if _on_lease is not None:
-            _on_lease(visit)
+        _miss(request, visit, f"{code} {scope}" if scope else code)
         return None
     if (dirty := commit.dirty()) and not dirty.isdisjoint(
         [*hit.tags, *(scope for scope, _ in visit.lookup.scopes)]
@@ -294,12 +295,25 @@ def _answer(request: HttpRequest, visit: Visit) -> HttpResponse | None:
         return None
     try:
         response = page.response(hit, request, time.time())
+    except slots.SlotGoneError as error:
+        logger.info("viewcache makes a page anew: %s", error)
+        _miss(request, visit, "slot-gone")
+        return None
     except Exception:
         logger.exception("viewcache could not make a response of a page; the view answers.")
         visit.refuse("page not usable")
         return None
     visit.settle("hit")
     return response
+
+
+def _miss(request: HttpRequest, visit: Visit, reason: str) -> None:
+    """The view answers, and the look-up is the lease to store its page with."""
+    visit.status, visit.reason = "miss", reason
+    # Django's own name for it; code that sets it to False keeps its page out of the cache.
+    request.__dict__["_cache_update_cache"] = True
+    if _on_lease is not None:
+        _on_lease(visit)
 
 
 def _fault(visit: Visit, what: str, fault: Exception) -> None:
@@ -314,6 +328,26 @@ def _fault(visit: Visit, what: str, fault: Exception) -> None:
 
 
 # -- While the view runs --------------------------------------------------------------------------
+
+
+def recording(request: HttpRequest) -> AbstractContextManager[None]:
+    """Around the view, or whatever makes the response: slots are marked if it may be stored."""
+    visit = visit_of(request)
+    return nullcontext() if visit is None or visit.lease is None else slots.recording(request)
+
+
+def record_rendering(request: HttpRequest, response: HttpResponseBase) -> None:
+    """The same for a response that renders later, by itself."""
+    visit = visit_of(request)
+    if visit is not None and visit.lease is not None:
+        slots.record_rendering(request, response)
+
+
+def leave(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """The response leaves the view, on its way through the middleware."""
+    slots.take_out(request, response)
+    reads.leave(request, response, again=True)
+    return response
 
 
 def read(visit: Visit, scopes: Iterable[str]) -> bool:
@@ -379,6 +413,8 @@ def read_rows(visit: Visit, scopes: Iterable[str]) -> int:
 
 def store(request: HttpRequest, response: HttpResponseBase, area: Area) -> HttpResponseBase:
     """Store this response if it may be; it comes back with the headers of one that is cached."""
+    slots.take_out(request, response)
+    reads.leave(request, response)
     visit = _visit_to_store(request, area)
     if visit is None or visit.store is None:
         abandon(request)
@@ -393,6 +429,8 @@ def store(request: HttpRequest, response: HttpResponseBase, area: Area) -> HttpR
 
 async def astore(request: HttpRequest, response: HttpResponseBase, area: Area) -> HttpResponseBase:
     """As ``store``."""
+    slots.take_out(request, response)
+    reads.leave(request, response)
     visit = _visit_to_store(request, area)
     if visit is None or visit.store is None:
         await aabandon(request)
@@ -480,18 +518,18 @@ def _entries(
     if (dirty := commit.dirty()) and not dirty.isdisjoint(scope for scope, _ in lease.scopes):
         visit.reason = "written in this transaction"
         return None
-    cut = page.cut(response, permission.secret)
+    cut = page.cut(response, permission)
     if isinstance(cut, str):
         visit.reason = cut
         return None
-    body, slots = cut
+    body, places = cut
     try:
         entries, why = lease.store(
             status=response.status_code,
             reason=page.reason(response),
-            headers=page.headers(response, slots=bool(slots)),
+            headers=page.headers(response, permission, has_slots=bool(places)),
             body=body,
-            slots=slots,
+            slots=places,
             public=permission.public,
             vary=set(permission.vary),
             cookies=None if permission.cookies is None else set(permission.cookies),

@@ -18,8 +18,9 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.middleware.cache import UpdateCacheMiddleware as DjangoUpdateCacheMiddleware
+from django.utils.functional import LazyObject, empty
 
-from . import _core, conf, reads
+from . import _core, conf, reads, slots
 from .request import has_body
 
 
@@ -64,6 +65,8 @@ class Permission:
     public: bool
     #: The CSRF secret whose tokens have to be cut out of the body.
     secret: str | None
+    #: The nonce that a CSP header names: one for each response, so a page must not have it.
+    nonce: str | None
 
 
 def judge(
@@ -85,7 +88,7 @@ def judge(
     recorder = _Recorder(lambda final, timeout: stored(_permission(request, final, area, timeout)))
     seen = reads.of(request)
     with (
-        _hidden(response, _csrf_cookies(request, seen)),
+        _hidden(response, _visitors_cookies(request, seen)),
         # Django makes a key meanwhile, of the raw Cookie header: that is no read of the page's.
         nullcontext() if seen is None else seen.paused(),
     ):
@@ -174,15 +177,12 @@ def _permission(
     _, public = _core.read_cache_control(_header(response, "Cache-Control"))
     if "HTTP_AUTHORIZATION" in request.META and not public:
         return "Authorization"
-    secret = request.META.get("CSRF_COOKIE") if seen is not None and seen.token else None
-    allowed = _csrf_cookies(request, seen)
-    if any(name not in allowed for name in response.cookies):
-        return "Set-Cookie"
-    session = getattr(request, "session", None)
-    if getattr(session, "modified", False) and not (secret and _only_csrf(session)):
-        return "session modified"
-    if _has_messages(request):
-        return "messages"
+    refusal = slots.refusal(request, response) or _is_for_one(request, response, seen)
+    if refusal is not None:
+        return refusal
+    secret = None
+    if seen is not None and seen.token:
+        secret = dict.get(request.META, "CSRF_COOKIE")
     vary = set(names)
     if settings.USE_I18N:
         # The language is in the key (Django ticket #18191).
@@ -194,43 +194,75 @@ def _permission(
     elif seen is None:
         cookies = None if whole else frozenset()
     else:
-        cookies = _cookies_read(seen, session, whole=whole, token=secret is not None)
+        cookies = _cookies_read(seen, whole=whole)
     if timeout < 1:
         return "timeout 0"
-    return Permission(int(timeout), frozenset(vary), cookies, public, secret)
+    return Permission(int(timeout), frozenset(vary), cookies, public, secret, _nonce(request))
 
 
-def _cookies_read(
-    seen: reads.Reads, session: Any, *, whole: bool, token: bool
-) -> frozenset[str] | None:
+def _is_for_one(
+    request: HttpRequest, response: HttpResponseBase, seen: reads.Reads | None
+) -> str | None:
+    """What shows that this response is for one visitor, this once."""
+    theirs = _visitors_cookies(request, seen)
+    if any(name not in theirs for name in response.cookies):
+        return "Set-Cookie"
+    if seen is None:
+        if getattr(getattr(request, "session", None), "modified", False):
+            return "session modified"
+        return "messages" if _has_messages(request) else None
+    if seen.modified:
+        return "session modified"
+    return "messages" if seen.messages and _has_messages(request) else None
+
+
+def _cookies_read(seen: reads.Reads, *, whole: bool) -> frozenset[str] | None:
     """The cookies that a page depends on, by what was read."""
     if seen.all is not None:
         return None
     names = set(seen.names)
     if seen.session:
         names.add(reads.session_cookie())
-    if whole and not names and not token and not seen.session_aside:
-        # Vary: Cookie, and nobody was seen reading any: it stands for something we cannot see.
+    if not whole:
+        return frozenset(names)
+    # Vary: Cookie. Who put it there: the view, or middleware because of what was used?
+    _, left = seen.left or (None, "")
+    by_view = "cookie" in (_core.read_vary(left)[0] or ())
+    if seen.is_late or (by_view and not names and not seen.token):
+        # It stands for something that we cannot see.
         return None
-    return frozenset(names)
+    used = seen.token or seen.aside_token or seen.aside_session
+    return frozenset(names) if names or used else None
 
 
-def _csrf_cookies(request: HttpRequest, seen: reads.Reads | None) -> frozenset[str]:
-    """The cookies that Django sets on a response only because a CSRF token was asked for."""
-    if seen is None or not seen.token or not conf.get().VARY_ON_READ:
+def _visitors_cookies(request: HttpRequest, seen: reads.Reads | None) -> frozenset[str]:
+    """
+    The cookies that Django's middleware sets for this visitor although the page does not depend
+    on them: it was the token, or a slot, that used the CSRF secret, the session or the messages.
+    They are not part of the page, which is stored without them and gets them with each hit.
+    """
+    if seen is None or not conf.get().VARY_ON_READ:
         return frozenset()
-    if not settings.CSRF_USE_SESSIONS:
-        return frozenset({settings.CSRF_COOKIE_NAME})
-    session = getattr(request, "session", None)
-    if not seen.session and _only_csrf(session):
-        return frozenset({reads.session_cookie()})
-    return frozenset()
+    theirs = set()
+    by_view, _ = seen.left or (frozenset(), "")
+    if (seen.token or seen.aside_token) and not settings.CSRF_USE_SESSIONS:
+        theirs.add(reads.secret_cookie())
+    if not seen.modified and (session := reads.session_cookie()) not in by_view:
+        theirs.add(session)
+    if not seen.messages:
+        storage = getattr(request, "_messages", None)
+        for part in (storage, *getattr(storage, "storages", ())):
+            if (name := getattr(part, "cookie_name", None)) and name not in by_view:
+                theirs.add(name)
+    return frozenset(theirs)
 
 
-def _only_csrf(session: Any) -> bool:
-    """Holds the session nothing but the CSRF secret?"""
-    data = getattr(session, "_session_cache", {})
-    return bool(settings.CSRF_USE_SESSIONS) and set(data) <= {"_csrftoken"}
+def _nonce(request: HttpRequest) -> str | None:
+    """The nonce of this response's Content-Security-Policy, if one was used."""
+    nonce = request.__dict__.get("_csp_nonce")
+    if isinstance(nonce, LazyObject) and nonce.__dict__.get("_wrapped") is empty:
+        return None
+    return str(nonce) if nonce else None
 
 
 def _has_messages(request: HttpRequest) -> bool:

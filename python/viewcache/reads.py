@@ -11,113 +11,197 @@ key anyway.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from functools import cache
 from types import FrameType
 from typing import Any, cast
 
 from django.conf import settings
+from django.contrib.messages.storage.base import BaseStorage
 from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest
 from django.http.request import HttpHeaders
-from django.utils.functional import cached_property
+from django.http.response import HttpResponseBase
+from django.utils.functional import LazyObject, cached_property, empty
 
 _ATTRIBUTE = "_viewcache_reads"
 
 #: Reads by these are judged by what came of them, not by themselves.
 _DJANGOS = frozenset(
     {
+        "django.contrib.messages.middleware",
         "django.contrib.sessions.middleware",
         "django.middleware.csrf",
         "django.middleware.locale",
     }
 )
 #: Between those and the cookie there is only this.
-_BETWEEN = ("viewcache.reads", "django.utils.translation", "django.contrib.sessions")
+_BETWEEN = (
+    "viewcache.reads",
+    "django.utils.translation",
+    "django.contrib.sessions",
+    "django.contrib.messages.storage",
+)
+#: What ``apart()`` leaves on the request: our own, and the nonce that a header will name.
+_KEPT = ("_viewcache", "_cache_update_cache", "_csp", "csp_nonce")
+
+#: The requests for which this thread or task makes something that is not part of the page. Not a
+#: counter on the request: a thread beside this one may be making the page.
+_PAUSED: ContextVar[tuple[Reads, ...]] = ContextVar("viewcache_paused", default=())
+#: What else has to look away in ``apart()``.
+_beside: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 class Reads:
     """What was read of one request's cookies, and where."""
 
     __slots__ = (
-        "_paused",
+        "_messages_aside",
         "all",
+        "aside_session",
+        "aside_token",
+        "is_late",
+        "left",
+        "messages",
+        "modified",
         "names",
         "session",
-        "session_aside",
-        "session_at",
         "token",
-        "token_at",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_late: bool = False) -> None:
         #: Cookie names, each with the place that read it first.
         self.names: dict[str, str] = {}
         #: The place that read them all, if one did.
         self.all: str | None = None
-        #: The session was accessed by another than Django's CSRF middleware.
-        self.session = False
-        #: The place that did so first.
-        self.session_at: str | None = None
-        #: It was accessed for something that is not part of the page: that explains Django's
-        #: ``Vary: Cookie``.
-        self.session_aside = False
-        #: A CSRF token was asked for.
-        self.token = False
-        self.token_at: str | None = None
-        self._paused = 0
+        #: The place that accessed the session: another than Django's own middleware.
+        self.session: str | None = None
+        #: The place that asked for a CSRF token.
+        self.token: str | None = None
+        #: The place that changed the session, again not Django's own middleware.
+        self.modified: str | None = None
+        #: The place that showed or added messages.
+        self.messages: str | None = None
+        #: Session or token were used, but not for the page: that explains ``Vary: Cookie``.
+        self.aside_session = False
+        self.aside_token = False
+        #: Middleware ran before the request was watched.
+        self.is_late = is_late
+        #: The cookies that the response set when it left the view, and its ``Vary``.
+        self.left: tuple[frozenset[str], str] | None = None
+        self._messages_aside = False
 
     def note(self, name: object) -> None:
         """One cookie was read."""
-        if name in self.names or self._paused:
-            return
-        frame = _reader()
-        if frame is None or frame.f_globals.get("__name__") not in _DJANGOS:
-            self.names[str(name)] = _place(frame)
+        if name not in self.names and not self.is_paused and (place := _place()):
+            self.names[str(name)] = place
 
     def note_all(self) -> None:
         """All cookies were read, or there is no telling which."""
-        if self.all is None and not self._paused:
-            frame = _reader()
-            if frame is None or frame.f_globals.get("__name__") not in _DJANGOS:
-                self.all = _place(frame)
+        if self.all is None and not self.is_paused:
+            self.all = _place()
 
     def note_token(self) -> None:
         """``get_token()`` was called."""
-        if not (self._paused or self.token):
-            self.token, self.token_at = True, _place(_reader())
+        if self.is_paused:
+            self.aside_token = True
+        elif self.token is None:
+            self.token = _place(but=())
+
+    def note_secret(self) -> None:
+        """The CSRF secret itself was read."""
+        if not self.is_paused and (place := _place()):
+            self.names.setdefault(secret_cookie(), place)
 
     def note_session(self) -> None:
         """The session was accessed."""
-        if self.session:
+        if self.session is not None:
             return
-        frame = None if self._paused else _reader()
-        if self._paused or (frame and frame.f_globals.get("__name__") in _DJANGOS):
-            self.session_aside = True
+        place = None if self.is_paused else _place()
+        if place is None:
+            self.aside_session = True
         else:
-            self.session, self.session_at = True, _place(frame)
+            self.session = place
+
+    def note_modified(self) -> None:
+        """The session was changed."""
+        if self.modified is None and not self.is_paused:
+            self.modified = _place()
+
+    def note_messages(self, storage: BaseStorage) -> None:
+        """Messages were shown, counted or added."""
+        if self.is_paused:
+            self._messages_aside |= "_loaded_data" not in storage.__dict__
+        elif self.messages is None and (place := _place()):
+            self.messages = place
+            if self._messages_aside and self.all is None:
+                # They were loaded when nobody was looking, so where they came from was not seen.
+                self.all = place
 
     @property
     def is_paused(self) -> bool:
         """Is something being made that is not part of the page?"""
-        return self._paused > 0
+        return self in _PAUSED.get()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Reads within do not count: what they make is not part of the page."""
-        self._paused += 1
+        token = _PAUSED.set((*_PAUSED.get(), self))
         try:
             yield
         finally:
-            self._paused -= 1
+            _PAUSED.reset(token)
 
 
-def watch(request: HttpRequest) -> Reads:
-    """Watch this request from here on. Watching twice is watching once."""
+@contextmanager
+def apart(request: HttpRequest) -> Iterator[None]:
+    """
+    What is made within is not part of the page: reads do not count, and what they leave on the
+    request is taken away again. A user that was loaded within would otherwise be there for the
+    page, which could name it without a read being seen.
+    """
+    reads, known = of(request), request.__dict__
+    if reads is None:
+        yield
+        return
+    before = dict(known)
+    lazy = [
+        value
+        for name, value in before.items()
+        if isinstance(value, LazyObject)
+        and value.__dict__.get("_wrapped") is empty
+        and not name.startswith(_KEPT)
+    ]
+    try:
+        with reads.paused(), _beside():
+            yield
+    finally:
+        for name in [name for name in known if not name.startswith(_KEPT)]:
+            if name not in before:
+                del known[name]
+            elif known[name] is not before[name]:
+                known[name] = before[name]
+        for value in lazy:
+            value.__dict__["_wrapped"] = empty
+
+
+def on_apart(told: Callable[[], AbstractContextManager[None]] | None) -> None:
+    """Have this context manager entered by ``apart()``, too."""
+    global _beside
+    _beside = told or nullcontext
+
+
+def watch(request: HttpRequest, *, is_late: bool = False) -> Reads:
+    """
+    Watch this request from here on. Watching twice is watching once.
+
+    It is late when middleware may have run, and somebody has read cookies: which, was not seen.
+    """
     reads = request.__dict__.get(_ATTRIBUTE)
     if reads is None:
-        reads = Reads()
+        reads = Reads(is_late=is_late and "COOKIES" in request.__dict__)
         request.__dict__[_ATTRIBUTE] = reads
         request.__class__ = _watched(cast(Any, type(request)))
         request.META = _Meta(request.META, reads)
@@ -132,7 +216,16 @@ def watch(request: HttpRequest) -> Reads:
             known["headers"] = _Headers(request.META, reads)
         if "session" in known:
             _watch_session(known["session"], reads)
+        if "_messages" in known:
+            _watch_messages(known["_messages"], reads)
     return cast(Reads, reads)
+
+
+def leave(request: HttpRequest, response: HttpResponseBase, *, again: bool = False) -> None:
+    """The response leaves the view: what middleware adds to it from here on is told apart."""
+    reads = of(request)
+    if reads is not None and (again or reads.left is None):
+        reads.left = frozenset(response.cookies), response.headers.get("Vary", "")
 
 
 def of(request: HttpRequest) -> Reads | None:
@@ -159,35 +252,64 @@ def _watched(kind: Any) -> type[HttpRequest]:
         def headers(self) -> HttpHeaders:
             return _Headers(self.META, self.__dict__[_ATTRIBUTE])
 
-        @property
-        def session(self) -> Any:
-            try:
-                return self.__dict__["session"]
-            except KeyError:
-                message = f"{type(self).__name__!r} object has no attribute 'session'"
-                raise AttributeError(message, name="session", obj=self) from None
+        def __copy__(self) -> Any:
+            copied = kind.__new__(type(self))
+            copied.__dict__.update(self.__dict__)
+            return copied
 
-        @session.setter
-        def session(self, session: Any) -> None:
-            self.__dict__["session"] = session
-            _watch_session(session, self.__dict__[_ATTRIBUTE])
+        def __reduce_ex__(self, protocol: Any) -> Any:
+            # Pickled and deep copies are plain requests; their META notes all when it is copied.
+            function, (_, *rest), *more = super().__reduce_ex__(protocol)
+            return (function, (kind, *rest), *more)
 
-        @session.deleter
-        def session(self) -> None:
-            self.__dict__.pop("session", None)
+        session = _watched_attribute("session", _watch_session)
+        _messages = _watched_attribute("_messages", _watch_messages)
 
-    Watched.__name__ = kind.__name__
-    Watched.__qualname__ = kind.__qualname__
-    Watched.__module__ = kind.__module__
-    return Watched
+    return cast("type[HttpRequest]", _named_like(kind, Watched))
+
+
+def _watched_attribute(name: str, watch: Callable[[Any, Reads], None]) -> property:
+    """An attribute of the request whose value is watched from the moment it is set."""
+
+    def get(self: Any) -> Any:
+        try:
+            return self.__dict__[name]
+        except KeyError:
+            message = f"{type(self).__name__!r} object has no attribute {name!r}"
+            raise AttributeError(message, name=name, obj=self) from None
+
+    def set_(self: Any, value: Any) -> None:
+        self.__dict__[name] = value
+        watch(value, self.__dict__[_ATTRIBUTE])
+
+    def delete(self: Any) -> None:
+        self.__dict__.pop(name, None)
+
+    return property(get, set_, delete)
+
+
+def _named_like(kind: Any, watched: Any) -> Any:
+    # Django salts the session's data with the name of the class, and people read it.
+    watched.__name__ = kind.__name__
+    watched.__qualname__ = kind.__qualname__
+    watched.__module__ = kind.__module__
+    return watched
 
 
 def _watch_session(session: Any, reads: Reads) -> None:
-    if isinstance(session, SessionBase):
-        session.__dict__[_ATTRIBUTE] = reads
-        if session.__dict__.pop("accessed", False):
-            session.__dict__["_accessed"] = reads.session = True
+    if not isinstance(session, SessionBase):
+        # Nobody can say when it will be read.
+        reads.note_session()
+    elif _ATTRIBUTE not in session.__dict__:
+        known = session.__dict__
+        accessed, modified = known.pop("accessed", False), known.pop("modified", False)
+        known[_ATTRIBUTE] = reads
         session.__class__ = _watched_session(type(session))
+        known["_accessed"], known["_modified"] = accessed, modified
+        if accessed:
+            reads.session = reads.session or "before the request was watched"
+        if modified:
+            reads.modified = reads.modified or "before the request was watched"
 
 
 @cache
@@ -203,22 +325,86 @@ def _watched_session(kind: Any) -> type[SessionBase]:
             if value:
                 self.__dict__[_ATTRIBUTE].note_session()
 
-    Watched.__name__ = kind.__name__
-    Watched.__qualname__ = kind.__qualname__
-    Watched.__module__ = kind.__module__
-    return Watched
+        @property
+        def modified(self) -> bool:
+            return bool(self.__dict__.get("_modified"))
+
+        @modified.setter
+        def modified(self, value: bool) -> None:
+            self.__dict__["_modified"] = value
+            if value:
+                self.__dict__[_ATTRIBUTE].note_modified()
+
+        # The key is the cookie's value, and reading it does not count as access for Django.
+
+        @property
+        def session_key(self) -> Any:
+            self.__dict__[_ATTRIBUTE].note_session()
+            return super().session_key
+
+        @property
+        def _session_key(self) -> Any:
+            self.__dict__[_ATTRIBUTE].note_session()
+            return super()._session_key
+
+        @_session_key.setter
+        def _session_key(self, value: Any) -> None:
+            kind._session_key.fset(self, value)
+
+        def __reduce_ex__(self, protocol: Any) -> Any:
+            self.__dict__[_ATTRIBUTE].note_session()
+            return super().__reduce_ex__(protocol)
+
+    return cast("type[SessionBase]", _named_like(kind, Watched))
+
+
+def _watch_messages(storage: Any, reads: Reads) -> None:
+    if isinstance(storage, BaseStorage) and _ATTRIBUTE not in storage.__dict__:
+        storage.__dict__[_ATTRIBUTE] = reads
+        storage.__class__ = _watched_messages(cast(Any, type(storage)))
+
+
+@cache
+def _watched_messages(kind: Any) -> Any:
+    class Watched(kind):  # type: ignore[misc]
+        def __iter__(self) -> Any:
+            self.__dict__[_ATTRIBUTE].note_messages(self)
+            return super().__iter__()
+
+        def __len__(self) -> int:
+            self.__dict__[_ATTRIBUTE].note_messages(self)
+            return int(super().__len__())
+
+        def __contains__(self, item: object) -> bool:
+            self.__dict__[_ATTRIBUTE].note_messages(self)
+            return bool(super().__contains__(item))
+
+        def add(self, *args: Any, **kwargs: Any) -> None:
+            self.__dict__[_ATTRIBUTE].note_messages(self)
+            super().add(*args, **kwargs)
+
+    return _named_like(kind, Watched)
+
+
+#: Stands in an empty ``COOKIES``: the C half of ``json`` looks at the size of a dictionary without
+#: asking it, and would take the absence of cookies unseen.
+_NOTHING = "\0"
 
 
 class _Cookies(dict[str, str]):
     """``request.COOKIES``: a look-up by name notes the name, everything else notes all."""
 
     def __init__(self, cookies: dict[str, str], reads: Reads) -> None:
-        dict.__init__(self, cookies)
+        dict.__init__(self, cookies or {_NOTHING: ""})
         self._reads = reads
 
     def __getitem__(self, name: str) -> str:
         self._reads.note(name)
         return dict.__getitem__(self, name)
+
+    def __delitem__(self, name: str) -> None:
+        self._reads.note(name)
+        dict.__delitem__(self, name)
 
     def __contains__(self, name: object) -> bool:
         self._reads.note(name)
@@ -244,20 +430,35 @@ class _Meta(dict[str, Any]):
         dict.__init__(self, meta)
         self._reads = reads
 
-    def __getitem__(self, name: str) -> Any:
+    def _note(self, name: object) -> None:
         if name == "HTTP_COOKIE":
             self._reads.note_all()
+        elif name == "CSRF_COOKIE":
+            self._reads.note_secret()
+
+    def __getitem__(self, name: str) -> Any:
+        self._note(name)
         return dict.__getitem__(self, name)
 
-    def get(self, name: str, default: Any = None) -> Any:
-        if name == "HTTP_COOKIE":
-            self._reads.note_all()
-        return dict.get(self, name, default)
+    def __delitem__(self, name: str) -> None:
+        self._note(name)
+        dict.__delitem__(self, name)
 
     def __contains__(self, name: object) -> bool:
-        if name == "HTTP_COOKIE":
-            self._reads.note_all()
+        self._note(name)
         return dict.__contains__(self, name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self._note(name)
+        return dict.get(self, name, default)
+
+    def pop(self, name: str, *default: Any) -> Any:
+        self._note(name)
+        return dict.pop(self, name, *default)
+
+    def setdefault(self, name: str, default: Any = None) -> Any:
+        self._note(name)
+        return dict.setdefault(self, name, default)
 
     def __setitem__(self, name: str, value: Any) -> None:
         if name == "CSRF_COOKIE_NEEDS_UPDATE" and value:
@@ -304,11 +505,22 @@ class _Headers(HttpHeaders):
         self._reads.note_all()
         return super().__iter__()
 
+    def __len__(self) -> int:
+        self._reads.note_all()
+        return super().__len__()
+
+    def __repr__(self) -> str:
+        self._reads.note_all()
+        return super().__repr__()
+
 
 def _noting_all(name: str) -> Callable[..., Any]:
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         self._reads.note_all()
-        return getattr(dict, name)(self, *args, **kwargs)
+        found: Any = self
+        if dict.__contains__(self, _NOTHING):
+            found = {key: value for key, value in dict.items(self) if key != _NOTHING}
+        return getattr(dict, name)(found, *args, **kwargs)
 
     method.__name__ = name
     return method
@@ -337,21 +549,22 @@ for _kind in (_Cookies, _Meta, _Scope):
 # -- Who reads ------------------------------------------------------------------------------------
 
 
-def _reader() -> FrameType | None:
-    """The frame that reads: the first outside this module and what stands between."""
+def _place(*, but: Collection[str] = _DJANGOS) -> str | None:
+    """
+    File and line of the read: the first frame outside this module and what stands between; where
+    that is within Django, also the site's own code that called it. ``None`` when it is one of
+    those whose reads do not count.
+    """
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
         if not module.startswith(_BETWEEN) or module in _DJANGOS:
-            return frame
+            break
         frame = frame.f_back
-    return None
-
-
-def _place(frame: FrameType | None) -> str:
-    """File and line; where that is within Django, also the site's own code that called it."""
-    if frame is None:
+    else:
         return "unknown"
+    if module in but:
+        return None
     caller = _caller(frame)
     place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
     if caller is None or caller is frame:
@@ -380,3 +593,8 @@ def _caller(frame: FrameType | None) -> FrameType | None:
 def session_cookie() -> str:
     """The name of the session's cookie."""
     return cast(str, settings.SESSION_COOKIE_NAME)
+
+
+def secret_cookie() -> str:
+    """The name of the cookie that the CSRF secret comes from."""
+    return session_cookie() if settings.CSRF_USE_SESSIONS else str(settings.CSRF_COOKIE_NAME)

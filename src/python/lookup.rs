@@ -610,32 +610,3 @@ pub fn read_cache_control(header: &str) -> (Option<&'static str>, bool) {
         found.public,
     )
 }
-
-/// The body without the CSRF tokens of this secret, and where they stood; `None` when the body
-/// cannot be shared.
-#[pyfunction]
-pub fn cut_tokens<'py>(
-    py: Python<'py>,
-    body: &[u8],
-    secret: &str,
-) -> Option<(Bound<'py, PyBytes>, Vec<u32>)> {
-    let cut = slot::cut_tokens(body, secret.as_bytes())?;
-    Some((PyBytes::new(py, &cut.body), cut.places))
-}
-
-/// The body without these markers, and the places and names of them.
-#[pyfunction]
-pub fn cut_markers<'py>(
-    py: Python<'py>,
-    body: &[u8],
-    markers: Vec<(String, Vec<u8>)>,
-) -> (Bound<'py, PyBytes>, Vec<(u32, String)>) {
-    let (rest, slots) = slot::cut_markers(body, &markers);
-    (
-        PyBytes::new(py, &rest),
-        slots
-            .into_iter()
-            .map(|slot| (slot.at, slot.name.to_string()))
-            .collect(),
-    )
-}

@@ -6,6 +6,7 @@
 mod keys;
 mod lookup;
 mod queries;
+mod slot;
 
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
@@ -31,9 +32,11 @@ mod _core {
     };
     #[pymodule_export]
     use super::lookup::{
-        Hit, LookUp, Names, Site, cut_markers, cut_tokens, read_cache_control, read_vary,
-        scope_of_tag, scopes_of_path, scopes_of_tree,
+        Hit, LookUp, Names, Site, read_cache_control, read_vary, scope_of_tag, scopes_of_path,
+        scopes_of_tree,
     };
     #[pymodule_export]
     use super::queries::{Queries, new_rows, table_name};
+    #[pymodule_export]
+    use super::slot::{cut, mask_token, take_out};
 }

@@ -1,0 +1,67 @@
+"""What the slots of the tests are made of: functions that can be found again by their names."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpRequest
+from django.middleware.csrf import get_token
+from django.utils.html import format_html_join
+from django.utils.safestring import mark_safe
+from viewcache import slot
+
+calls: list[str] = []
+fails = False
+
+
+def greeting(request: HttpRequest) -> str:
+    calls.append("greeting")
+    if fails:
+        raise RuntimeError("no greeting today")
+    return f"Hello, {request.session.get('name', 'stranger')}!"
+
+
+def safe(request: HttpRequest) -> str:
+    return mark_safe(f"<b>{request.COOKIES.get('name', '')}</b>")
+
+
+def theme(request: HttpRequest) -> str:
+    return str(request.COOKIES.get("theme", "light"))
+
+
+def user(request: HttpRequest) -> str:
+    return str(request.user.lazy_name)  # type: ignore[union-attr]
+
+
+def shown_messages(request: HttpRequest) -> str:
+    return format_html_join("", "<li>{}</li>", ((item,) for item in messages.get_messages(request)))
+
+
+def count_visits(request: HttpRequest) -> str:
+    visits = request.session.get("visits", 0) + 1
+    request.session["visits"] = visits
+    return f"visit {visits}"
+
+
+def form(request: HttpRequest) -> str:
+    return get_token(request)
+
+
+def outer(request: HttpRequest) -> str:
+    return mark_safe("[" + slot(request, "inner", greeting) + "]")
+
+
+def empty(request: HttpRequest) -> str:
+    return ""
+
+
+async def coroutine(request: HttpRequest) -> str:
+    return ""
+
+
+class Kind:
+    def method(self, request: HttpRequest) -> str:
+        return ""
+
+    @staticmethod
+    def static(request: HttpRequest) -> str:
+        return f"static {request.COOKIES.get('name')}"
