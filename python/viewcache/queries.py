@@ -30,7 +30,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from . import _core, conf, expiry, pipeline
+from . import _core, conf, expiry, pipeline, reads
 from .pipeline import Visit
 
 logger = logging.getLogger("viewcache.queries")
@@ -336,6 +336,7 @@ def connect() -> None:
     for connection in connections.all(initialized_only=True):
         _watch_connection(connection=connection)
     pipeline.on_lease(attach)
+    reads.on_apart(aside)
 
 
 def disconnect() -> None:
@@ -347,6 +348,7 @@ def disconnect() -> None:
         if watch in connection.execute_wrappers:
             connection.execute_wrappers.remove(watch)
     pipeline.on_lease(None)
+    reads.on_apart(None)
 
 
 def _watch_connection(*, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
