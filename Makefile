@@ -64,6 +64,10 @@ cargo-test: $(DONE)/venv ## The Rust tests
 pytest: build servers ## The Python tests in .venv: make pytest ARGS='-k expiry'
 	$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: track-steps
+track-steps: build servers ## Look for old pages after each of 100,000 random commits, by every road
+	VIEWCACHE_STEPS=$${VIEWCACHE_STEPS:-100000} $(BIN)/python -m pytest -s -k no_page_is_old_after_any_commit tests/queries/test_property.py
+
 .PHONY: matrix
 matrix: parity ## The other Djangos (oldest and newest Python of each): parity, then the Python tests
 	$(MATRIX) pytest --djangos $(DJANGOS)
@@ -73,7 +77,7 @@ parity: $(DONE)/wheel ## Django's own cache tests, and its keys, in each Django
 	$(MATRIX) parity --djangos $(DJANGOS) --older $(OLDER_DJANGOS)
 
 .PHONY: servers
-servers: ## Install redis-server and memcached where they are missing
+servers: ## Install redis-server, memcached and postgresql where they are missing
 	@sh tests/servers.sh
 
 .PHONY: fmt

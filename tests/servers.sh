@@ -5,6 +5,9 @@ missing=
 for program in redis-server memcached; do
     command -v "$program" >/dev/null || missing="$missing $program"
 done
+# Debian keeps PostgreSQL's programs away from the path.
+ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v initdb >/dev/null ||
+    missing="$missing postgresql"
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" = 0 ]; then sudo=

@@ -167,6 +167,7 @@ class Queries:
         *,
         tracked: Sequence[str] | None,
         quiet: dict[str, list[str] | None],
+        cascades: dict[str, list[str]],
         pure_functions: Sequence[str],
         rows_limit: int,
     ) -> Queries: ...

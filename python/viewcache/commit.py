@@ -5,7 +5,9 @@ What open transactions are going to expire, and when they may: after the outermo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from weakref import WeakKeyDictionary, WeakSet
+from functools import partial
+from typing import Any, cast
+from weakref import WeakKeyDictionary, WeakSet, ref
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -42,6 +44,9 @@ def gather(scopes: Iterable[str], connection: BaseDatabaseWrapper, write: Write)
 
     A rollback drops them; the rollback of a savepoint drops those that were gathered within it.
     """
+    if not connection.in_atomic_block or not connection.commit_on_exit:
+        _wait(scopes, connection, write)
+        return
     batches = _batches.setdefault(connection, WeakSet())
     here = list(connection.savepoint_ids)
     batch = next((item for item in batches if item.savepoints == here and item.scopes), None)
@@ -49,17 +54,78 @@ def gather(scopes: Iterable[str], connection: BaseDatabaseWrapper, write: Write)
         batch = _Batch(connection, write)
         batches.add(batch)
         connection.on_commit(batch, robust=True)
+        # First, because one that raises, of somebody else's, keeps those after it from running.
+        connection.run_on_commit.insert(0, connection.run_on_commit.pop())
     batch.scopes.update(dict.fromkeys(scopes))
 
 
 def dirty() -> set[str]:
     """The scopes that this thread's open transactions are going to expire."""
-    if not _batches:
+    if not _batches and not _waiting:
         return set()
-    return {
+    opened = connections.all(initialized_only=True)
+    found = {
         scope
-        for connection in connections.all(initialized_only=True)
+        for connection in opened
         if connection.in_atomic_block
         for batch in list(_batches.get(connection, ()))
         for scope in batch.scopes
     }
+    for connection in opened:
+        found.update(_waiting.get(connection, ({}, None))[0])
+    return found
+
+
+# -- Transactions that Django does not manage -----------------------------------------------------
+
+#: What was written while autocommit was off, or after a ``BEGIN`` of somebody's own. Nobody tells
+#: when it is committed, so the connection's own ``commit()`` is followed, and else it is asked.
+_waiting: WeakKeyDictionary[BaseDatabaseWrapper, tuple[dict[str, None], Write]] = (
+    WeakKeyDictionary()
+)
+
+
+def _wait(scopes: Iterable[str], connection: BaseDatabaseWrapper, write: Write) -> None:
+    if not in_transaction(connection):
+        write(list(scopes))
+        return
+    waiting, _ = _waiting.setdefault(connection, ({}, write))
+    waiting.update(dict.fromkeys(scopes))
+    if "commit" not in vars(connection):
+        cast(Any, connection).commit = partial(_commit, ref(connection))
+
+
+def _commit(connection: ref[BaseDatabaseWrapper]) -> None:
+    """The connection's ``commit()``, and what waits for it."""
+    found = connection()
+    assert found is not None
+    type(found).commit(found)
+    settle(found)
+
+
+def is_waiting(connection: BaseDatabaseWrapper) -> bool:
+    """Is there anything to write once somebody's own transaction is over?"""
+    return connection in _waiting
+
+
+def settle(connection: BaseDatabaseWrapper) -> None:
+    """Write what waits, if the transaction that it waited for is over (rolled back or not)."""
+    if connection in _waiting and not in_transaction(connection):
+        scopes, write = _waiting.pop(connection)
+        write(list(scopes))
+
+
+def in_transaction(connection: BaseDatabaseWrapper) -> bool:
+    """Is a transaction open, whoever began it?"""
+    raw: Any = connection.connection
+    if raw is None:
+        return False
+    if connection.vendor == "sqlite":
+        return bool(raw.in_transaction)
+    if connection.vendor == "postgresql":
+        # psycopg's numbers: active, in a transaction, in one that has failed.
+        return raw.info.transaction_status in (1, 2, 3)
+    status = getattr(raw, "server_status", None)
+    if isinstance(status, int):
+        return bool(status & 1)  # PyMySQL: SERVER_STATUS_IN_TRANS
+    return connection.in_atomic_block or not connection.autocommit

@@ -149,9 +149,6 @@ def on_commit(scopes: Iterable[str], connection: BaseDatabaseWrapper) -> None:
     A cache that is down then is logged at error level: the change is committed, and nobody is
     there to whom an exception would be of use.
     """
-    if not connection.in_atomic_block:
-        write_or_log(list(scopes))
-        return
     commit.gather(scopes, connection, write_or_log)
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
+from itertools import islice
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -30,7 +31,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from . import _core, conf, expiry, pipeline, reads
+from . import _core, commit, conf, expiry, pipeline, reads
 from .pipeline import Visit
 
 logger = logging.getLogger("viewcache.queries")
@@ -61,7 +62,7 @@ class _Making:
 
     def __init__(self) -> None:
         self.visit: Visit | None = None
-        #: The first table that was read before there was a lease.
+        #: The first table that was read, before there was a lease or after.
         self.early = ""
         #: Commands spent on generations.
         self.spent = 0
@@ -69,12 +70,14 @@ class _Making:
 
 _making: ContextVar[_Making | None] = ContextVar("viewcache_making", default=None)
 _inside: ContextVar[bool] = ContextVar("viewcache_inside", default=False)
-#: Connections in a transaction that has read: what it reads later is as old as its first read.
+#: Has a connection read since its transaction began?
 _snapshots: WeakKeyDictionary[BaseDatabaseWrapper, bool] = WeakKeyDictionary()
+#: The isolation level of each of the drivers' connections.
+_levels: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 #: Tables that pages have read in this process, to be asked for at once.
 _tables_read: dict[str, None] = {}
 _TABLES_ASKED = 256
-#: Parameters of an insert (each row has one at least) above which it counts for the whole table.
+#: New rows of an insert above which it counts for the whole table.
 _NEW_ROWS = 24
 
 
@@ -88,28 +91,45 @@ def watch(
     if _inside.get():
         return execute(sql, params, many, context)
     connection: BaseDatabaseWrapper = context["connection"]
+    if commit.is_waiting(connection):
+        commit.settle(connection)
+    if many and not isinstance(params, list | tuple):
+        # An iterator is read once.
+        params = list(params)
     reads, writes, others, numbered, begins, refused = _analyse(
         sql, connection.vendor, params, many
     )
-    snapshot = _snapshots.get(connection, False)
+    making = _making.get()
+    if making is not None and (reads or others or refused):
+        _read(making, connection, reads, others, refused)
     if begins:
         _snapshots[connection] = False
-    elif reads or refused or others:
-        _snapshots[connection] = connection.in_atomic_block
-    making = _making.get()
-    if making is not None:
-        _read(making, connection, reads, others, refused, snapshot)
-    try:
+    elif reads or others or refused:
+        _snapshots[connection] = True
+    if refused is not None and refused[1]:
+        _warn_once(str(sql), refused[0])
+        writes = [ANY_TABLE]
+    # What SQLite reads while an earlier query is still open is as old as that one.
+    whole = making is not None and connection.vendor == "sqlite"
+    if not writes and not whole and not commit.is_waiting(connection):
         return execute(sql, params, many, context)
-    finally:
-        if refused is not None and refused[1]:
-            _warn_once(str(sql), refused[0])
-            writes = [ANY_TABLE]
+    try:
+        result = execute(sql, params, many, context)
+        if writes or (whole and reads):
+            result = _finished(context["cursor"], connection, result)
         for table in numbered:
-            writes += _new_rows(table, context["cursor"], params, many)
-        if writes:
-            with _quietly():
+            writes += _new_rows(table, context["cursor"], connection, params, many)
+        return result
+    except BaseException:
+        # Some of many may have been added.
+        writes += [f"table:{table}" for table in numbered]
+        raise
+    finally:
+        with _quietly():
+            if writes:
                 expiry.on_commit(writes, connection)
+            if commit.is_waiting(connection):
+                commit.settle(connection)
 
 
 def _analyse(sql: Any, vendor: str, params: Any, many: bool) -> Any:
@@ -125,27 +145,30 @@ def _read(
     reads: list[str],
     others: list[str],
     refused: tuple[str, bool] | None,
-    snapshot: bool,
 ) -> None:
+    making.early = making.early or next(iter(reads), "what is not understood is")
     if making.visit is None:
-        making.early = making.early or next(iter(reads), "")
         return
     visits = [visit for visit in making.visit.around if visit.lease is not None]
     if not visits:
         return
     reason = None if refused is None else f"query not understood: {refused[0]}"
+    scopes = [ANY_TABLE, *reads]
     for name in others:
         with _quietly():
             if not _is_table(connection.alias, name):
                 reason = f"query reads {name}, which is no table"
+    if (dirty := commit.dirty()) and not dirty.isdisjoint(scopes):
+        # Nobody else sees it yet, and after a rollback nobody ever does.
+        reason = "read what this transaction has written"
     # What a transaction reads after its first read is as old as that one.
-    late = snapshot and _has_snapshots(connection)
+    late = _is_late(connection)
     for visit in visits:
         if reason is not None:
             visit.refuse(reason)
         elif reads:
             with _quietly():
-                _bind(making, visit, [ANY_TABLE, *reads], late=late)
+                _bind(making, visit, scopes, late=late)
     for scope in reads:
         if not scope.startswith("row:"):
             _tables_read.setdefault(scope)
@@ -170,18 +193,81 @@ def _bind(making: _Making, visit: Visit, scopes: list[str], *, late: bool) -> No
     making.spent += pipeline.read_rows(visit, scopes)
 
 
-def _new_rows(table: str, cursor: Any, params: Any, many: bool) -> list[str]:
+class _Fetched:
+    """A database cursor whose rows have been fetched, and are handed out from here."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+        self.rows: list[Any] | None = cursor.fetchall()
+        self._left = iter(self.rows or ())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._left
+
+    def __next__(self) -> Any:
+        return next(self._left)
+
+    def fetchone(self) -> Any:
+        return next(self._left, None)
+
+    def fetchmany(self, size: int | None = None) -> list[Any]:
+        return list(islice(self._left, size or self._cursor.arraysize))
+
+    def fetchall(self) -> list[Any]:
+        return list(self._left)
+
+
+def _finished(wrapper: Any, connection: BaseDatabaseWrapper, result: Any) -> Any:
     """
-    The rows that an insert added, where the database says how it numbered them: a page may have
-    shown that there was none (SQLite gives a number again once its row is deleted).
+    Have a statement run to its end: SQLite commits one that writes only then, and keeps to the
+    data of one that reads until then. And which rows are new is among what an insert returns.
     """
-    last = getattr(cursor, "lastrowid", None)
-    if not isinstance(last, int):
-        return []
-    rows = 1 if params is None else sum(map(len, params)) if many else len(params)
-    if rows > _NEW_ROWS:
+    raw = wrapper.cursor
+    if isinstance(raw, _Fetched):
+        raw = wrapper.cursor = raw._cursor
+    if getattr(raw, "description", None) is None:
+        return result
+    try:
+        fetched = _Fetched(raw)
+    except cast(Any, connection).Database.Error:
+        return result  # psycopg: a statement without rows that has a description
+    wrapper.cursor = fetched
+    return fetched if result is raw else result
+
+
+def _new_rows(
+    table: str, wrapper: Any, connection: BaseDatabaseWrapper, params: Any, many: bool
+) -> list[str]:
+    """
+    The rows that an insert added, where the database numbered them: a page may have shown that
+    there was none.
+    """
+    raw = wrapper.cursor
+    if isinstance(raw, _Fetched):
+        key = _keys().get(table)
+        names = [column[0] for column in raw.description or ()]
+        rows = raw.rows or []
+        if key not in names or len(rows) > _NEW_ROWS:
+            return [f"table:{table}"]
+        keys = [row[names.index(key)] for row in rows]
+        if not all(isinstance(number, int) for number in keys):
+            return [f"table:{table}"]
+        return [scope for number in keys for scope in _core.new_rows(table, number, 1)]
+    last = getattr(raw, "lastrowid", None)
+    count = max(
+        getattr(raw, "rowcount", -1), 1 if connection.vendor == "sqlite" else len(params or ())
+    )
+    if (
+        many
+        or connection.vendor == "postgresql"
+        or not isinstance(last, int)
+        or not 0 < count <= _NEW_ROWS
+    ):
         return [f"table:{table}"]
-    return _core.new_rows(table, last, rows)
+    return _core.new_rows(table, last, count)
 
 
 def _coarse(scopes: Iterable[str]) -> list[str]:
@@ -200,6 +286,9 @@ def _coarse(scopes: Iterable[str]) -> list[str]:
 def begin(**kwargs: Any) -> None:
     """A request begins: what is queried before its look-up is noted."""
     _making.set(_Making())
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            _snapshots.pop(connection, None)
 
 
 def end(**kwargs: Any) -> None:
@@ -216,10 +305,7 @@ def attach(visit: Visit) -> None:
     making.visit = visit
     if making.early:
         visit.refuse(f"{making.early} read before the look-up")
-    elif any(
-        _snapshots.get(connection, False) and _has_snapshots(connection)
-        for connection in _open_transactions()
-    ):
+    elif any(_is_late(connection) for connection in connections.all(initialized_only=True)):
         visit.refuse("looked up inside a transaction that had read before")
 
 
@@ -274,9 +360,41 @@ def queries() -> _core.Queries:
         tables,
         tracked=None if isinstance(wanted, bool) else sorted(tracked),
         quiet=quiet,
+        cascades=_cascades(),
         pure_functions=PURE_FUNCTIONS,
         rows_limit=conf.get().TRACK_ROWS,
     )
+
+
+def _cascades() -> dict[str, list[str]]:
+    """
+    The tables that the database changes by itself when a row of a table is deleted (``DB_CASCADE``
+    and its like, of Django 6.1).
+    """
+    found: dict[str, dict[str, None]] = {}
+    for model in apps.get_models(include_auto_created=True):
+        for field in model._meta.local_fields:
+            on_delete = getattr(field.remote_field, "on_delete", None)
+            if getattr(on_delete, "on_delete_sql", None) is not None:
+                target = cast(Any, field.remote_field).model._meta.db_table
+                found.setdefault(target, {})[model._meta.db_table] = None
+    for table, others in found.items():
+        waiting = list(others)
+        while waiting:
+            for further in found.get(waiting.pop(), ()):
+                if further not in others:
+                    found[table][further] = None
+                    waiting.append(further)
+    return {table: list(others) for table, others in found.items()}
+
+
+@cache
+def _keys() -> dict[str, str | None]:
+    """The column of each table's primary key."""
+    return {
+        _core.table_name(model._meta.db_table): getattr(model._meta.pk, "column", None)
+        for model in apps.get_models(include_auto_created=True)
+    }
 
 
 @cache
@@ -299,19 +417,33 @@ def _is_table(alias: str, name: str) -> bool:
     return any(_core.table_name(item.name) == name and item.type in ("t", "p") for item in found)
 
 
-def _has_snapshots(connection: BaseDatabaseWrapper) -> bool:
-    """Does a transaction of this database see the data as of its first read?"""
+def _is_late(connection: BaseDatabaseWrapper) -> bool:
+    """Is what is read now as old as an earlier read of the transaction that is open?"""
+    if not commit.in_transaction(connection):
+        return False
     if connection.vendor == "sqlite":
-        return True
-    level = str(
-        connection.settings_dict.get("OPTIONS", {}).get("isolation_level", "read committed")
-    )
-    # psycopg's numbers: 2 is repeatable read, 3 serializable (IsolationLevel is 1-based).
-    return level.lower().replace("-", " ") not in ("read committed", "read uncommitted", "1")
+        options = connection.settings_dict.get("OPTIONS", {})
+        # Who begins with the lock for writing is the only one who changes anything.
+        mode = str(options.get("transaction_mode") or "").upper()
+        return mode not in ("IMMEDIATE", "EXCLUSIVE") and _snapshots.get(connection, False)
+    if connection.vendor == "postgresql":
+        return _isolation(connection) not in ("read committed", "read uncommitted")
+    # MySQL's has the level as text, None for the server's.
+    level = getattr(connection, "isolation_level", None)
+    return level not in ("read committed", "read uncommitted") and _snapshots.get(connection, False)
 
 
-def _open_transactions() -> list[BaseDatabaseWrapper]:
-    return [item for item in connections.all(initialized_only=True) if item.in_atomic_block]
+def _isolation(connection: BaseDatabaseWrapper) -> str:
+    """The isolation level of PostgreSQL's transactions: the settings or the server may name it."""
+    raw: Any = connection.connection
+    level = _levels.get(raw)
+    if level is None:
+        if connection.needs_rollback or raw.info.transaction_status != 2:
+            return ""
+        with _quietly(), connection.cursor() as cursor:
+            cursor.execute("SHOW transaction_isolation")
+            level = _levels[raw] = str(cursor.fetchone()[0])
+    return level
 
 
 @cache
@@ -361,6 +493,7 @@ def _forget(*, setting: str, **kwargs: Any) -> None:
         queries.cache_clear()
         _is_table.cache_clear()
         _all_tables.cache_clear()
+        _keys.cache_clear()
     if setting == "VIEWCACHE" and apps.ready:
         disconnect()
         # The one who asks for the settings is told what is wrong with them.

@@ -7,7 +7,8 @@ use pyo3::types::{PyBool, PyDict, PyInt, PyList, PyString, PyTuple};
 
 use crate::scope;
 use crate::sql::{
-    self, Analyser, Analysis, Control, Dialect, PinTerm, Pins, Reach, row_texts, table_key,
+    self, Analyser, Analysis, Control, Dialect, PinTerm, Pins, Reach, WriteKind, row_text,
+    row_texts, table_key,
 };
 
 /// The project's tables, and what is known of the statements that have been seen.
@@ -18,6 +19,8 @@ pub struct Queries {
     tracked: Option<HashSet<String>>,
     /// Tables, or columns of them, whose writes change no page.
     quiet: HashMap<String, Option<HashSet<String>>>,
+    /// Tables whose rows the database itself changes when one of these loses rows.
+    cascades: HashMap<String, Vec<String>>,
     rows_limit: usize,
 }
 
@@ -36,14 +39,19 @@ type Found = (
 #[pymethods]
 impl Queries {
     #[new]
-    #[pyo3(signature = (tables, *, tracked, quiet, pure_functions, rows_limit))]
+    #[pyo3(signature = (tables, *, tracked, quiet, cascades, pure_functions, rows_limit))]
     fn new(
         tables: Vec<(String, Option<String>)>,
         tracked: Option<Vec<String>>,
         quiet: HashMap<String, Option<Vec<String>>>,
+        cascades: HashMap<String, Vec<String>>,
         pure_functions: Vec<String>,
         rows_limit: usize,
     ) -> Self {
+        let cascades = cascades.into_iter().map(|(table, others)| {
+            let others = others.iter().map(|other| table_key(other)).collect();
+            (table_key(&table), others)
+        });
         let quiet = quiet.into_iter().map(|(table, columns)| {
             let columns =
                 columns.map(|names| names.iter().map(|name| name.to_lowercase()).collect());
@@ -53,6 +61,7 @@ impl Queries {
             analyser: Analyser::new(tables).with_pure_functions(pure_functions),
             tracked: tracked.map(|tables| tables.iter().map(|table| table_key(table)).collect()),
             quiet: quiet.collect(),
+            cascades: cascades.collect(),
             rows_limit,
         }
     }
@@ -147,6 +156,12 @@ impl Queries {
     ) {
         for write in &analysis.writes {
             let table = &write.table;
+            // A row that is replaced is deleted, too.
+            if matches!(write.kind, WriteKind::Delete | WriteKind::Upsert) {
+                let others = self.cascades.get(table).into_iter().flatten();
+                let counted = others.filter(|other| self.counts(other));
+                writes.extend(counted.map(|other| scope::of_table(other)));
+            }
             let only_quiet = match (self.quiet.get(table), &write.columns) {
                 (Some(Some(quiet)), Some(columns)) => {
                     columns.iter().all(|column| quiet.contains(column))
@@ -161,8 +176,13 @@ impl Queries {
             }
             let named = match &write.reach {
                 Reach::Added(Pins::None) => Some(Vec::new()),
-                // What an insert calls its rows may be any value, and then no page has named it.
-                Reach::Added(Pins::Rows(terms)) => Some(self.rows(terms, sets).unwrap_or_default()),
+                Reach::Added(Pins::Rows(terms)) => {
+                    let (rows, unnamed) = self.added(terms, sets);
+                    if unnamed {
+                        numbered.push(table.clone());
+                    }
+                    rows
+                }
                 Reach::Rows(terms) => self.rows(terms, sets),
                 Reach::Table => None,
             };
@@ -191,10 +211,50 @@ impl Queries {
         }
         (rows.len() <= self.rows_limit).then(|| rows.into_iter().collect())
     }
+
+    /// The rows that an insert gives keys to, `None` when they are not known or too many; and
+    /// whether it leaves one to the database.
+    ///
+    /// A text that is no number and no UUID is left out: no page names a row by one.
+    fn added(&self, terms: &[PinTerm], sets: &[Bound<'_, PyAny>]) -> (Option<Vec<String>>, bool) {
+        let mut rows = BTreeSet::new();
+        let mut unnamed = false;
+        let mut add = |text: &str| {
+            if let Some(row) = row_text(text) {
+                rows.insert(row.into_owned());
+                return true;
+            }
+            let digits = text.bytes().filter(u8::is_ascii_hexdigit).count();
+            digits < 32 && text.trim().parse::<f64>().is_err()
+        };
+        let known = terms.iter().all(|term| {
+            if let PinTerm::Literal(text) = term {
+                return add(text);
+            }
+            sets.iter().all(|set| {
+                let Some((value, list)) = parameter(set, term) else {
+                    return false;
+                };
+                let items = if list {
+                    value.try_iter().and_then(Iterator::collect)
+                } else {
+                    Ok(vec![value])
+                };
+                items.is_ok_and(|items: Vec<_>| {
+                    items.iter().all(|item| {
+                        unnamed |= item.is_none();
+                        item.is_none() || value_text(item).is_some_and(|text| add(&text))
+                    })
+                })
+            })
+        });
+        let few = known && rows.len() <= self.rows_limit;
+        (few.then(|| rows.into_iter().collect()), unnamed)
+    }
 }
 
-/// The texts of a parameter, where it is a number, a text or a UUID, or a list of those.
-fn values(params: &Bound<'_, PyAny>, term: &PinTerm) -> Option<Vec<String>> {
+/// A parameter, and whether it is a list of keys.
+fn parameter<'py>(params: &Bound<'py, PyAny>, term: &PinTerm) -> Option<(Bound<'py, PyAny>, bool)> {
     let (value, list) = match term {
         PinTerm::Literal(_) => return None,
         PinTerm::Param(at) => (params.get_item(at).ok()?, false),
@@ -204,6 +264,12 @@ fn values(params: &Bound<'_, PyAny>, term: &PinTerm) -> Option<Vec<String>> {
             (params.cast::<PyDict>().ok()?.get_item(name).ok()??, true)
         }
     };
+    Some((value, list))
+}
+
+/// The texts of a parameter, where it is a number, a text or a UUID, or a list of those.
+fn values(params: &Bound<'_, PyAny>, term: &PinTerm) -> Option<Vec<String>> {
+    let (value, list) = parameter(params, term)?;
     if !list {
         return Some(vec![value_text(&value)?]);
     }
@@ -221,8 +287,14 @@ fn value_text(value: &Bound<'_, PyAny>) -> Option<String> {
     if let Ok(text) = value.cast::<PyString>() {
         return text.to_cow().ok().map(std::borrow::Cow::into_owned);
     }
-    let number = value.is_instance_of::<PyInt>() && !value.is_instance_of::<PyBool>();
-    if number || value.get_type().name().ok()? == "UUID" {
+    if value.is_instance_of::<PyInt>() && !value.is_instance_of::<PyBool>() {
+        // Not str(), which is a name for the members of some enumerations.
+        return value
+            .extract::<i128>()
+            .ok()
+            .map(|number| number.to_string());
+    }
+    if value.get_type().name().ok()? == "UUID" {
         return value
             .str()
             .ok()?

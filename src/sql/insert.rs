@@ -149,7 +149,12 @@ fn added(rows: Option<Vec<Key>>) -> Reach {
     let Some(rows) = rows else {
         return Reach::Table;
     };
+    let count = rows.len();
     let terms: Vec<PinTerm> = rows.into_iter().filter_map(Key::named).collect();
+    if !terms.is_empty() && terms.len() < count {
+        // Some are named and some are not.
+        return Reach::Table;
+    }
     Reach::Added(if terms.is_empty() {
         Pins::None
     } else {

@@ -14,7 +14,7 @@ fn inserts() {
             ),
             (
                 "INSERT INTO t (id, a) VALUES (%s, %s), (7, %s), (NULL, %s)",
-                "inserts t new [%0 '7']",
+                "inserts t all",
             ),
             ("INSERT INTO t (id, a) VALUES (NULL, %s)", "inserts t new"),
             (

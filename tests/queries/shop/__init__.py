@@ -1,0 +1,1 @@
+"""A shop whose models have every kind of relation; ``python -m shop`` searches it for old pages."""

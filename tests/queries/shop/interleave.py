@@ -1,0 +1,205 @@
+"""
+A change is committed between two queries of a page that is being made, or between its last query
+and its store. Prints, for each case, whether the page that is served then is old.
+
+``--break`` names a rule that is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--database", required=True)
+    parser.add_argument("--cache", required=True)
+    parser.add_argument("--break", dest="broken", default="")
+    asked = parser.parse_args()
+    from shop import project
+
+    project.configure(asked.database, asked.cache)
+    from django.core.cache import cache
+    from django.db import connection
+    from viewcache import queries
+
+    from shop.models import MODELS, Brand, Category, Item
+
+    cache.clear()
+    if asked.broken == "snapshots":
+        queries._is_late = lambda connection: False  # type: ignore[assignment]
+    elif asked.broken == "order":
+        read_generations_last()
+    elif asked.broken == "whole":
+        queries._finished = lambda wrapper, connection, result: result  # type: ignore[assignment]
+    with connection.schema_editor() as editor:
+        for model in MODELS:
+            editor.create_model(model)
+    category = Category.objects.create(name="c")
+    for number in range(1, 4):
+        brand = Brand.objects.create(pk=number, name="old", slug=f"b{number}")
+        Item.objects.create(
+            pk=number, name="old", slug=f"i{number}", brand=brand, category=category
+        )
+    print(json.dumps(Cases().run()))
+
+
+def read_generations_last() -> None:
+    """When the page is stored, after all of its data."""
+    from viewcache import pipeline, queries
+
+    bind, entries = queries._bind, pipeline._entries
+    put_off: list[Callable[[], None]] = []
+
+    def later(making: Any, visit: Any, scopes: list[str], *, late: bool) -> None:
+        put_off.append(lambda: bind(making, visit, scopes, late=False))
+
+    def first(visit: Any, response: Any, permission: Any) -> Any:
+        while put_off:
+            put_off.pop()()
+        return entries(visit, response, permission)
+
+    queries._bind = later
+    pipeline._entries = first
+
+
+class Cases:
+    def __init__(self) -> None:
+        self.change: Callable[[], None] | None = None
+
+    def meanwhile(self) -> None:
+        """Somebody else commits a change, once."""
+        change, self.change = self.change, None
+        if change is None:
+            return
+
+        def work() -> None:
+            from django.db import connection
+
+            try:
+                change()
+            finally:
+                connection.close()
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+
+    def run(self) -> dict[str, Any]:
+        from django.db import transaction
+
+        from shop.models import Brand, Category, Item
+
+        def two_tables() -> str:
+            first = Brand.objects.get(pk=1).slug
+            self.meanwhile()
+            return first + Item.objects.get(pk=1).name
+
+        def two_rows() -> str:
+            first = Item.objects.get(pk=2).slug
+            self.meanwhile()
+            return first + Item.objects.get(pk=1).name
+
+        def row_then_list() -> str:
+            first = Item.objects.get(pk=2).slug
+            self.meanwhile()
+            return first + str(list(Item.objects.order_by("pk").values_list("name", flat=True)))
+
+        def open_query() -> str:
+            found = []
+            for category in Category.objects.iterator(chunk_size=1):
+                self.meanwhile()
+                found.append(category.name + Item.objects.get(pk=1).name)
+            return str(found)
+
+        def open_cursor() -> str:
+            from django.db import connection
+
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT id FROM shop_brand ORDER BY id")
+                cursor.fetchone()
+                self.meanwhile()
+                name = Item.objects.get(pk=1).name
+                return f"{cursor.fetchall()} {name}"
+
+        def before_store() -> str:
+            found = Item.objects.get(pk=1).name
+            self.meanwhile()
+            return found
+
+        def list_before_store() -> str:
+            found = str(list(Item.objects.order_by("pk").values_list("name", flat=True)))
+            self.meanwhile()
+            return found
+
+        pages = [
+            two_tables,
+            two_rows,
+            row_then_list,
+            open_query,
+            open_cursor,
+            before_store,
+            list_before_store,
+        ]
+        changes = {
+            "update": lambda: Item.objects.filter(pk=1).update(name="new"),
+            "all": lambda: Item.objects.update(name="new"),
+            "save": lambda: Item(pk=1, name="new", slug="i1", brand_id=1, category_id=1).save(),
+        }
+        old, stored, reasons = [], 0, set()
+        for page in pages:
+            for way in ("plain", "atomic", "outside"):
+                for warm in (False, True):
+                    for name, change in changes.items():
+                        Item.objects.update(name="old")
+                        get = self.site(page, way, transaction)
+                        path = f"/{page.__name__}/{way}/{warm}/{name}/"
+                        if warm:
+                            # The URL's scopes are known, its page is not.
+                            get(path)
+                            Item.objects.update(name="older")
+                            Item.objects.update(name="old")
+                        self.change = change
+                        _, visit = get(path)
+                        reasons.add(f"{visit.status} {visit.reason}" if visit else "")
+                        self.change = None
+                        served, visit = get(path)
+                        stored += visit.status in ("hit", "stored")
+                        if served != page():
+                            old.append(path)
+        return {"old": old, "stored": stored, "reasons": sorted(reasons)}
+
+    def site(self, page: Callable[[], str], way: str, transaction: Any) -> Callable[[str], Any]:
+        from django.http import HttpResponse
+        from django.test import RequestFactory
+        from viewcache import pipeline, queries
+        from viewcache.decorators import cache_page
+        from viewcache.middleware import CacheMiddleware
+
+        def view(request: Any) -> HttpResponse:
+            return HttpResponse(page())
+
+        cached: Any = CacheMiddleware(view)
+        if way == "atomic":
+            cached = CacheMiddleware(transaction.atomic(view))
+        elif way == "outside":
+            # As ATOMIC_REQUESTS does around a view that caches itself.
+            cached = transaction.atomic(cache_page(600)(view))
+
+        def get(path: str) -> Any:
+            request = RequestFactory().get(path)
+            queries.begin()
+            try:
+                return cached(request).content.decode(), pipeline.visit_of(request)
+            finally:
+                queries.end()
+
+        return get
+
+
+if __name__ == "__main__":
+    main()
