@@ -7,7 +7,8 @@ The names below are the public ones. What Django settings point at lives in
 """
 
 from .expiry import Expiry, aexpire, expire
-from .explain import Explanation, aexplain, explain
+from .explain import aexplain, explain
+from .explanation import Explanation
 from .keys import ExpireResult, expire_view_cache, get_cache_key, learn_cache_key
 from .slots import slot
 from .tags import atag, tag, tagged

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
 from inspect import unwrap
 from io import BytesIO
 from typing import Any, cast
 
 from asgiref.sync import sync_to_async
-from django.conf import settings
 from django.core.handlers.base import BaseHandler
 from django.core.handlers.wsgi import WSGIRequest
 from django.db import connections
@@ -26,154 +24,11 @@ from django.urls import Resolver404, resolve
 
 from . import _core, conf, pipeline, queries, reads, slots
 from . import request as canonical
+from .explanation import Explanation, Input, Page, Read, Recipe, Rendering, Scope
+from .inputs import inputs
 from .mixins import CacheMixin
 from .store import Entry, Store
 from .visitor import afresh
-
-#: Cookies and headers whose values are nobody's business but the visitor's.
-_SECRET_HEADERS = frozenset({"authorization", "proxy-authorization"})
-
-
-@dataclass(frozen=True)
-class Input:
-    """One thing of the request that enters the page's key, or does not."""
-
-    #: ``"url"``, ``"query"``, ``"language"``, ``"time zone"``, ``"header"`` or ``"cookie"``.
-    kind: str
-    name: str
-    #: ``None`` when the request has none. Secrets are not shown.
-    value: str | None
-    #: ``None``: not known, because the URL's recipe is not.
-    in_key: bool | None
-    why: str
-    _raw: str | None = field(default=None, repr=False, compare=False)
-
-
-@dataclass(frozen=True)
-class Scope:
-    """What the page can be expired by."""
-
-    scope: str
-    has_generation: bool
-    #: The place that read it first, and the query that did, when the page was rendered.
-    where: str | None = None
-    query: str | None = None
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What the stored pages of the URL vary on."""
-
-    headers: tuple[str, ...]
-    #: ``None``: the whole Cookie header.
-    cookies: tuple[str, ...] | None
-    #: The scopes that they carry beyond those of their path.
-    tags: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Page:
-    """The page that answers."""
-
-    key: str
-    status: int
-    stored_at: float
-    expires_at: float
-    #: Bytes of its body.
-    size: int
-    #: Pieces that are filled in for each visitor; the CSRF token's is ``"csrf_token"``.
-    slots: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Read:
-    """A cookie that was read, and the file and line that read it first."""
-
-    name: str
-    where: str
-
-
-@dataclass(frozen=True)
-class Rendering:
-    """What became of the response when the view ran."""
-
-    status: int
-    #: Seconds that the page would be kept; ``None`` when it may not be stored.
-    timeout: int | None
-    #: Why it may not be stored.
-    refusal: str | None
-    recipe: Recipe | None
-    cookies: tuple[Read, ...]
-    #: Where all cookies were read at once, so that they cannot be told apart.
-    all_cookies: str | None
-    #: Where the session was used first, which counts as reading its cookie.
-    session: str | None
-    #: Where a CSRF token was asked for first; it is filled in for each visitor.
-    csrf_token: str | None
-
-
-@dataclass(frozen=True)
-class Difference:
-    """What makes the keys of two requests differ."""
-
-    kind: str
-    name: str
-    here: str | None
-    there: str | None
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """What ``explain()`` found out; ``str()`` tells it, ``as_dict()`` is for machines."""
-
-    method: str
-    url: str
-    view: str | None
-    #: What asks the cache: ``"middleware"``, ``"view"``.
-    asked_by: tuple[str, ...]
-    #: ``"hit"``, ``"miss"`` or ``"bypass"``.
-    verdict: str
-    #: ``"uri-miss"``, ``"vary-miss"``, ``"expired"`` …, or the rule that kept it from the cache.
-    reason: str
-    #: The scope that the reason is about.
-    scope: str | None
-    recipe: Recipe | None
-    inputs: tuple[Input, ...]
-    scopes: tuple[Scope, ...]
-    recipe_key: str | None
-    #: Under which the page is looked for; none while the recipe is unknown.
-    page_keys: tuple[str, ...]
-    page: Page | None
-    rendering: Rendering | None
-    #: The status of a response that came without a view, and where it points to.
-    answered: tuple[int, str | None] | None
-    #: The names of the request's cookies as the browser ordered them.
-    cookie_order: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """As plain values, without secrets."""
-        return cast(dict[str, Any], _without_private(asdict(self)))
-
-    def differences(self, other: Explanation) -> tuple[Difference, ...]:
-        """What of these two requests makes their keys differ; nothing when they share a page."""
-        found = []
-        mine = {(item.kind, item.name): item for item in self.inputs}
-        others = {(item.kind, item.name): item for item in other.inputs}
-        for kind, name in dict.fromkeys([*mine, *others]):
-            here, there = mine.get((kind, name)), others.get((kind, name))
-            if not any(item is not None and item.in_key for item in (here, there)):
-                continue
-            if (here and here._raw) != (there and there._raw):
-                values = [item.value if item else None for item in (here, there)]
-                found.append(Difference(kind, name, values[0], values[1]))
-        if not found and self.page_keys and other.page_keys and self.page_keys != other.page_keys:
-            found.append(Difference("cookie", "", None, None))
-        return tuple(found)
-
-    def __str__(self) -> str:
-        from .telling import tell
-
-        return tell(self)
 
 
 def explain(request: HttpRequest, *, render: bool = False) -> Explanation:
@@ -368,7 +223,7 @@ def _explanation(run: _Run, rendered: _Run | None) -> Explanation:
         reason=reason,
         scope=scope,
         recipe=recipe,
-        inputs=tuple(_inputs(run, _union(recipe, rendering.recipe if rendering else None))),
+        inputs=_inputs(run, _union(recipe, rendering.recipe if rendering else None)),
         scopes=_scopes(lookup, hit, recipe, rendered, store),
         recipe_key=recipe_keys[-1] if recipe_keys else None,
         page_keys=page_keys if recipe else (),
@@ -387,6 +242,12 @@ def _verdict(visit: pipeline.Visit | None) -> tuple[str, str, str | None]:
     if visit.lookup is None or visit.lookup.miss is None:
         return "bypass", visit.reason, None
     return "miss", *visit.lookup.miss
+
+
+def _inputs(run: _Run, recipe: Recipe | None) -> tuple[Input, ...]:
+    if run.visit is None or run.visit.lookup is None:
+        return ()
+    return tuple(inputs(run.request, run.visit.area, recipe, run.language, run.zone))
 
 
 def _recipe(lookup: _core.LookUp | None) -> Recipe | None:
@@ -494,120 +355,3 @@ def _name(view: Callable[..., Any]) -> str:
     view = getattr(view, "view_class", None) or unwrap(view)
     name = getattr(view, "__qualname__", type(view).__qualname__)
     return f"{getattr(view, '__module__', '')}.{name}"
-
-
-# -- Inputs of the key ----------------------------------------------------------------------------
-
-
-def _inputs(run: _Run, recipe: Recipe | None) -> Iterator[Input]:
-    request = run.request
-    if run.visit is None or run.visit.lookup is None:
-        return
-    for name, value in (
-        ("method", request.method),
-        ("scheme", request.scheme),
-        ("host", request.get_host().lower()),
-        ("path", request.path),
-    ):
-        yield _entering("url", name, value, "every page's key has it")
-    if run.visit.area.key_prefix:
-        yield _entering("url", "key prefix", run.visit.area.key_prefix, "the site's or the view's")
-    if conf.get().RELEASE:
-        yield _entering("url", "release", conf.get().RELEASE, 'VIEWCACHE["RELEASE"]')
-    yield from _query(request, run.visit.area.query)
-    if run.language is not None:
-        yield _entering("language", "", run.language, "USE_I18N is on")
-    if run.zone is not None:
-        yield _entering("time zone", "", run.zone, "USE_TZ is on")
-    yield from _headers(request, recipe)
-    yield from _cookies(request, recipe, run.visit.area.cookies)
-
-
-def _entering(kind: str, name: str, value: str | None, why: str) -> Input:
-    return Input(kind, name, value, True, why, value)
-
-
-def _query(request: HttpRequest, only: _core.Names | None) -> Iterator[Input]:
-    values: dict[str, list[str]] = {}
-    for name, value in _core.query_pairs(request.META.get("QUERY_STRING", "")):
-        values.setdefault(name, []).append(value)
-    ignored = _core.Names(list(conf.get().IGNORE_QUERY))
-    for name, several in values.items():
-        text = ", ".join(several)
-        if only is not None:
-            enters = only.matches(name)
-            why = "the view names it" if enters else "the view does not name it in query=[…]"
-        else:
-            enters = not ignored.matches(name)
-            why = "no rule leaves it out" if enters else 'VIEWCACHE["IGNORE_QUERY"] names it'
-        yield Input("query", name, text, enters, why, repr(several))
-
-
-def _headers(request: HttpRequest, recipe: Recipe | None) -> Iterator[Input]:
-    given = {
-        name[5:].replace("_", "-").lower(): value
-        for name, value in dict.items(request.META)
-        if name.startswith("HTTP_") and name not in ("HTTP_COOKIE", "HTTP_HOST")
-    }
-    taught = recipe.headers if recipe else ()
-    for name in dict.fromkeys([*taught, *given]):
-        value = given.get(name)
-        if recipe is None:
-            enters, why = None, "the URL's recipe is not known"
-        elif name in taught:
-            enters, why = True, "the response's Vary names it"
-        elif name == "accept-language" and settings.USE_I18N:
-            enters, why = False, "the language that was chosen is in the key instead"
-        else:
-            enters, why = False, "no response of this URL varied on it"
-        yield Input("header", name, _shown_header(name, value), enters, why, value)
-
-
-def _cookies(
-    request: HttpRequest, recipe: Recipe | None, named: frozenset[str] | None
-) -> Iterator[Input]:
-    given: dict[str, str] = parse_cookie(dict.get(request.META, "HTTP_COOKIE", ""))
-    ignored = _core.Names(list(conf.get().IGNORE_COOKIES))
-    taught = (recipe.cookies or ()) if recipe else ()
-    for name in dict.fromkeys([*taught, *given]):
-        value = given.get(name)
-        enters: bool | None
-        if recipe is None:
-            enters, why = None, "the URL's recipe is not known"
-        elif recipe.cookies is None:
-            enters = not ignored.matches(name)
-            why = (
-                "pages of this URL vary on the whole Cookie header"
-                if enters
-                else 'VIEWCACHE["IGNORE_COOKIES"] names it'
-            )
-        elif name in taught:
-            enters = True
-            why = "the view names it" if named and name in named else "it was read"
-        else:
-            enters = False
-            why = "nothing that made a page of this URL read it"
-            if named is not None:
-                why = "the view does not name it in cookies=[…]"
-            elif ignored.matches(name):
-                why = 'VIEWCACHE["IGNORE_COOKIES"] names it'
-        yield Input("cookie", name, _shown_cookie(name, value), enters, why, value)
-
-
-def _shown_header(name: str, value: str | None) -> str | None:
-    return "(hidden)" if value and name in _SECRET_HEADERS else value
-
-
-def _shown_cookie(name: str, value: str | None) -> str | None:
-    secret = name in (settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME)
-    return "(hidden)" if value and secret else value
-
-
-def _without_private(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {
-            name: _without_private(item) for name, item in value.items() if not name.startswith("_")
-        }
-    if isinstance(value, list | tuple):
-        return [_without_private(item) for item in value]
-    return value

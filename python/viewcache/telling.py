@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from . import conf
 
 if TYPE_CHECKING:
-    from .explain import Difference, Explanation, Input, Recipe, Rendering
+    from .explanation import Difference, Explanation, Input, Recipe, Rendering
 
 #: Why there is no page. ``{scope}`` is what the reason is about.
 MISSES = {

@@ -19,7 +19,7 @@ from django.utils import translation
 from surfaces.conftest import WITHOUT
 from surfaces.site import calls
 from viewcache import telling
-from viewcache.explain import Explanation
+from viewcache.explanation import Explanation
 
 pytestmark = pytest.mark.usefixtures("site")
 
