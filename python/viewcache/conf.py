@@ -60,7 +60,7 @@ class Settings:
     #: Does every query of a page become a scope of it, and every write expire what read it? True,
     #: or the app and model labels that count.
     TRACK: bool | frozenset[str] = False
-    #: Rows that a query may name; one that names more reads the table.
+    #: Rows that a page may name; where it reads more, it depends on the whole of their table.
     TRACK_ROWS: int = 64
     #: Tables (``None``) or columns of them whose changes are on no page, beyond the sessions, the
     #: admin's log and ``{"auth_user": ["last_login"]}``.

@@ -58,7 +58,7 @@ PURE_FUNCTIONS: tuple[str, ...] = ()
 class _Making:
     """What the queries of this context are for: a page, once there is a lease."""
 
-    __slots__ = ("early", "spent", "visit")
+    __slots__ = ("early", "rows", "spent", "visit")
 
     def __init__(self) -> None:
         self.visit: Visit | None = None
@@ -66,6 +66,8 @@ class _Making:
         self.early = ""
         #: Commands spent on generations.
         self.spent = 0
+        #: Rows that the page names; where there are too many, it reads their tables.
+        self.rows: set[str] = set()
 
 
 _making: ContextVar[_Making | None] = ContextVar("viewcache_making", default=None)
@@ -178,6 +180,11 @@ def _bind(making: _Making, visit: Visit, scopes: list[str], *, late: bool) -> No
     """The visit's page reads these scopes: bind it to their generations, or refuse it."""
     lease = visit.lease
     assert lease is not None
+    rows = making.rows.union(scope for scope in scopes if scope.startswith("row:"))
+    if len(rows) > conf.get().TRACK_ROWS:
+        scopes = _coarse(scopes)
+    else:
+        making.rows = rows
     unread = lease.unread_of(scopes)
     if unread and (late or making.spent >= COMMANDS):
         # The next render of this URL knows these rows beforehand; this one reads tables.

@@ -18,6 +18,8 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 import databases  # noqa: E402
+import tracking  # noqa: E402
+from viewcache import queries  # noqa: E402
 
 IN_CI = os.environ.get("CI") == "true"
 _numbers = itertools.count()
@@ -70,3 +72,21 @@ def in_shop(
         return told
 
     return run
+
+
+@pytest.fixture
+def tracked(
+    settings: Any, request: pytest.FixtureRequest, transactional_db: None
+) -> Iterator[tracking.Site]:
+    """A site that tracks; its cache is the ``backend`` of the test, else memory of its own."""
+    if "backend" not in request.fixturenames:
+        settings.CACHES = {
+            "default": {
+                "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+                "LOCATION": request.node.nodeid,
+            }
+        }
+    site = tracking.Site(settings)
+    site.track()
+    yield site
+    queries.disconnect()
