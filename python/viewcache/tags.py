@@ -73,6 +73,8 @@ def tagged(*tags: str | Callable[..., str]) -> Callable[[View], View]:
 
 
 def _visit(request: HttpRequest) -> pipeline.Visit | None:
+    # Django REST framework wraps the request.
+    request = getattr(request, "_request", request)
     seen = reads.of(request)
     if seen is not None and seen.is_paused:
         return None

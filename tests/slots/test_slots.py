@@ -481,8 +481,6 @@ def test_a_response_that_is_not_the_one_with_the_slots(serve: Any) -> None:
 
 
 def test_vary_on_cookie_by_the_view_is_taken_at_its_word(serve: Any, way: str) -> None:
-    if "async" in way:
-        pytest.skip("vary_on_cookie of a sync view")
     served = serve(page_with(pieces.greeting), way, decorate=vary_on_cookie)
     for name in ("Anna", "Bert"):
         assert served.visitor(name=name).text() == f"<p>Hello, {name}!</p>"
