@@ -37,7 +37,9 @@ class Site:
             said = view(request)
             return said if isinstance(said, HttpResponse) else HttpResponse(str(said))
 
-        return self.serve_as_it_is(respond if per_site else cache_page(600, **options)(respond), per_site)
+        return self.serve_as_it_is(
+            respond if per_site else cache_page(600, **options)(respond), per_site
+        )
 
     def serve_as_it_is(
         self, view: Callable[..., Any], per_site: bool = True, middleware: tuple[Any, ...] = ()

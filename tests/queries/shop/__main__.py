@@ -61,9 +61,9 @@ def attempt(function: Callable[[], Any]) -> str:
     except BackError as error:
         return type(error).__name__
     except DatabaseError as error:
-        if not connection.in_atomic_block and not connection.get_autocommit():
-            connection.rollback()
-            connection.set_autocommit(True)
+        if not connection.in_atomic_block:
+            # It may have begun a transaction of its own.
+            connection.close()
         return type(error).__name__
     return ""
 
