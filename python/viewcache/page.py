@@ -10,7 +10,6 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware.csrf import CsrfViewMiddleware, get_token
-from django.utils.cache import patch_cache_control
 from django.utils.html import escapejs
 
 from . import _core, slots
@@ -67,8 +66,6 @@ def cut(
         text.encode() in body for text in (permission.nonce, escapejs(permission.nonce))
     ):
         return "CSP nonce in the body"
-    if pieces:
-        _make_private(response)
     return body, places
 
 
@@ -83,15 +80,6 @@ def _refuses_policy(response: HttpResponse, permission: Permission) -> str | Non
         if attribute in response.__dict__ and (permission.nonce or name not in response.headers):
             return "CSP of the view's own"
     return None
-
-
-def _make_private(response: HttpResponse) -> None:
-    """
-    A body with pieces for one visitor is not for shared caches, whatever the page's age says, nor
-    for the browser's without asking.
-    """
-    patch_cache_control(response, private=True, max_age=0)
-    del response.headers["Expires"]
 
 
 def headers(

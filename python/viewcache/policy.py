@@ -81,6 +81,9 @@ def judge(
 
     Returns the response with the headers that Django gives one that is cached.
     """
+    if slots.is_private(response):
+        # A decorator within has judged it, for all of us.
+        return response
     reason = _refuses_now(response)
     if reason is not None:
         stored(reason)
@@ -175,6 +178,8 @@ def _permission(
     if names is None:
         return why or "Vary"
     _, public = _core.read_cache_control(_header(response, "Cache-Control"))
+    # Django has just said how long anybody may keep it.
+    slots.make_private(response)
     if "HTTP_AUTHORIZATION" in request.META and not public:
         return "Authorization"
     refusal = slots.refusal(request, response) or _is_for_one(request, response, seen)

@@ -31,6 +31,7 @@ from typing import Any, cast
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.utils.cache import patch_cache_control
 from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.html import conditional_escape
 from django.utils.safestring import SafeString, mark_safe
@@ -40,6 +41,7 @@ from . import _core, reads
 logger = logging.getLogger("viewcache")
 
 _ATTRIBUTE = "_viewcache_slots"
+_PRIVATE = "_viewcache_private"
 _SALT = "viewcache.slots"
 _SIGNATURE = 40
 #: Longer than any marker, however it was escaped.
@@ -306,6 +308,22 @@ def places(response: HttpResponseBase) -> list[tuple[int, int, str]]:
         (start, end, _sign(f"{style}\n{taken.record.pieces[number][0]}"))
         for number, start, end, style in taken.found
     ]
+
+
+def make_private(response: HttpResponseBase) -> None:
+    """
+    A body with pieces for one visitor is not for shared caches, whatever the page's age says, nor
+    for the browser's without asking.
+    """
+    if getattr(response.__dict__.get(_ATTRIBUTE), "found", None):
+        patch_cache_control(response, private=True, max_age=0)
+        del response.headers["Expires"]
+        response.__dict__[_PRIVATE] = True
+
+
+def is_private(response: HttpResponseBase) -> bool:
+    """Has ``make_private()`` made it so?"""
+    return _PRIVATE in response.__dict__
 
 
 def _escaped(text: str, style: str, charset: str) -> list[bytes]:

@@ -5,10 +5,13 @@ page that was being rendered while a post was saved is then never taken for a fr
 """
 
 import viewcache
+from asgiref.sync import sync_to_async
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.mixins import PermissionRequiredMixin
 from django.db.models import Count, Q
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_POST
 from django.views.generic import DetailView, ListView, UpdateView
@@ -22,6 +25,12 @@ from .models import Author, Post, Tag
 HOUR = 60 * 60
 
 
+class Shared(CacheMixin):
+    """A page that everybody shares; what belongs to a visitor stands in slots (base.html)."""
+
+    cache_authenticated = True
+
+
 class WithNames:
     """A page that shows posts shows the names of authors and tags, too."""
 
@@ -33,7 +42,7 @@ class WithNames:
 # Lists: CacheMixin tags them "blog.post", after the model of the view.
 
 
-class PostList(CacheMixin, WithNames, ListView):
+class PostList(Shared, WithNames, ListView):
     queryset = Post.objects.for_list()
     template_name = "blog/post_list.html"
     paginate_by = 5
@@ -69,7 +78,7 @@ class AuthorPage(PostList):
         return super().get_queryset().filter(author=self.extra_context["author"])
 
 
-class Archive(CacheMixin, WithNames):
+class Archive(Shared, WithNames):
     """What the archives by year, month and day have in common."""
 
     queryset = Post.objects.for_list()
@@ -98,7 +107,7 @@ class DayArchive(Archive, DayArchiveView):
 # One post: CacheMixin tags it "blog.post:12", after the object of the view.
 
 
-class PostDetail(CacheMixin, WithNames, DetailView):
+class PostDetail(Shared, WithNames, DetailView):
     queryset = Post.objects.for_list()
     # By its primary key, so that a page that tracks its queries reads this row and no other.
     query_pk_and_slug = True
@@ -124,7 +133,8 @@ def search(request):
 @viewcache.tagged("blog.post")
 async def about(request):
     context = {"posts": await Post.objects.published().acount()}
-    return render(request, "blog/about.html", context)
+    # In a thread: the slots of the page ask the database who looks.
+    return await sync_to_async(render)(request, "blog/about.html", context)
 
 
 @cache_page(24 * HOUR)
@@ -146,6 +156,7 @@ def comment(request, pk, slug):
     form = CommentForm(request.POST)
     if form.is_valid():
         form.instance.post = post
+        messages.success(request, _("Thank you for your comment."))
         return redirect(form.save())
     return render(request, "blog/post_detail.html", {"post": post, "form": form}, status=422)
 
