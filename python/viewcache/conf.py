@@ -68,6 +68,9 @@ class Settings:
     #: Say on each response what the cache did (RFC 9211)? ``"debug"`` adds keys and scopes while
     #: ``DEBUG`` is on.
     CACHE_STATUS: bool | Literal["debug"] = False
+    #: Functions of the database, beyond its own, that read and write no table: statements that
+    #: call any other are not understood.
+    PURE_FUNCTIONS: tuple[str, ...] = ()
     #: Pages of another release are not served: a string such as the revision of the code.
     RELEASE: str = ""
     #: How many seconds a request waits for another that renders the same page; 0 is not at all.
@@ -87,7 +90,7 @@ def _check(name: str, value: Any) -> Any:
                 isinstance(key, str) and key.count(".") == 1 for key in value
             ):
                 return dict(value)
-        case "HOSTS" | "IGNORE_COOKIES" | "IGNORE_QUERY":
+        case "HOSTS" | "IGNORE_COOKIES" | "IGNORE_QUERY" | "PURE_FUNCTIONS":
             expected = "a list of strings"
             if isinstance(value, list | tuple | set | frozenset) and all(
                 isinstance(item, str) for item in value

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from typing import Any, cast
 from weakref import WeakKeyDictionary
@@ -30,6 +30,7 @@ from django.core.signals import request_finished, request_started, setting_chang
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
+from django.db.backends.utils import CursorWrapper
 
 from . import _core, commit, conf, expiry, pipeline, reads
 from .pipeline import Visit
@@ -50,9 +51,6 @@ QUIET: dict[str, list[str] | None] = {
     "django_migrations": None,
     "auth_user": ["last_login"],
 }
-
-#: Functions that Django itself defines in SQLite, or calls; they read nothing but their arguments.
-PURE_FUNCTIONS: tuple[str, ...] = ()
 
 
 class _Making:
@@ -93,6 +91,8 @@ def watch(
     if _inside.get():
         return execute(sql, params, many, context)
     connection: BaseDatabaseWrapper = context["connection"]
+    if isinstance(context["cursor"].cursor, _Fetched):
+        context["cursor"].cursor = context["cursor"].cursor.forget()
     if commit.is_waiting(connection):
         commit.settle(connection)
     if many and not isinstance(params, list | tuple):
@@ -208,6 +208,11 @@ class _Fetched:
         self.rows: list[Any] | None = cursor.fetchall()
         self._left = iter(self.rows or ())
 
+    def forget(self) -> Any:
+        """The cursor as it was, for its next statement."""
+        self._left = iter(())
+        return self._cursor
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cursor, name)
 
@@ -233,8 +238,6 @@ def _finished(wrapper: Any, connection: BaseDatabaseWrapper, result: Any) -> Any
     data of one that reads until then. And which rows are new is among what an insert returns.
     """
     raw = wrapper.cursor
-    if isinstance(raw, _Fetched):
-        raw = wrapper.cursor = raw._cursor
     if getattr(raw, "description", None) is None:
         return result
     try:
@@ -368,7 +371,7 @@ def queries() -> _core.Queries:
         tracked=None if isinstance(wanted, bool) else sorted(tracked),
         quiet=quiet,
         cascades=_cascades(),
-        pure_functions=PURE_FUNCTIONS,
+        pure_functions=conf.get().PURE_FUNCTIONS,
         rows_limit=conf.get().TRACK_ROWS,
     )
 
@@ -462,6 +465,53 @@ def _warn_once(sql: str, reason: str) -> None:
     )
 
 
+# -- What passes no wrapper -----------------------------------------------------------------------
+
+#: Methods of the drivers' cursors that run statements without a word to Django.
+_UNTOLD = frozenset({"copy", "copy_expert", "copy_from", "copy_to", "executescript", "stream"})
+_cursor_callproc = CursorWrapper.callproc
+_cursor_getattr = cast(Any, CursorWrapper).__getattr__
+
+
+def _callproc(self: CursorWrapper, procname: str, params: Any = None, kparams: Any = None) -> Any:
+    """``CursorWrapper.callproc``; what a procedure does is known to nobody."""
+    return _tell(
+        self, f"CALL {procname}()", lambda: _cursor_callproc(self, procname, params, kparams)
+    )
+
+
+def _getattr(self: CursorWrapper, name: str) -> Any:
+    """``CursorWrapper.__getattr__``, which hands out the methods of the driver's cursor."""
+    found = _cursor_getattr(self, name)
+    if name == "copy" and hasattr(self.cursor, "stream"):
+        return partial(_copy, self, found)  # psycopg's; the data is sent before it is left
+    return partial(_run_untold, self, found) if name in _UNTOLD else found
+
+
+def _run_untold(wrapper: CursorWrapper, method: Callable[..., Any], *args: Any, **kw: Any) -> Any:
+    return _tell(wrapper, args[0] if args else "COPY", lambda: method(*args, **kw))
+
+
+@contextmanager
+def _copy(
+    wrapper: CursorWrapper, method: Callable[..., Any], *args: Any, **kw: Any
+) -> Iterator[Any]:
+    with ExitStack() as opened:
+        yield _tell(wrapper, args[0], lambda: opened.enter_context(method(*args, **kw)))
+    with _quietly():
+        commit.settle(wrapper.db)
+
+
+def _tell(wrapper: CursorWrapper, statement: Any, run: Callable[[], Any]) -> Any:
+    """Run it as ``watch`` runs a statement."""
+    if watch not in wrapper.db.execute_wrappers:
+        return run()
+    if not isinstance(statement, str) and not hasattr(statement, "as_string"):
+        statement = "COPY"  # psycopg2's copy_from() is given a file
+    context = {"connection": wrapper.db, "cursor": wrapper}
+    return watch(lambda *args: run(), statement, None, False, context)
+
+
 # -- Switching it on ------------------------------------------------------------------------------
 
 
@@ -474,6 +524,8 @@ def connect() -> None:
     request_finished.connect(end, dispatch_uid="viewcache.queries")
     for connection in connections.all(initialized_only=True):
         _watch_connection(connection=connection)
+    cast(Any, CursorWrapper).callproc = _callproc
+    cast(Any, CursorWrapper).__getattr__ = _getattr
     pipeline.on_lease(attach)
     reads.on_apart(aside)
 
@@ -486,6 +538,8 @@ def disconnect() -> None:
     for connection in connections.all(initialized_only=True):
         if watch in connection.execute_wrappers:
             connection.execute_wrappers.remove(watch)
+    cast(Any, CursorWrapper).callproc = _cursor_callproc
+    cast(Any, CursorWrapper).__getattr__ = _cursor_getattr
     pipeline.on_lease(None)
     reads.on_apart(None)
 

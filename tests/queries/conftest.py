@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from servers import Server, ServerMissingError
 
 HERE = Path(__file__).parent
@@ -90,3 +92,34 @@ def tracked(
     site.track()
     yield site
     queries.disconnect()
+
+
+@pytest.fixture
+def postgresql(
+    tracked: tracking.Site, database_of: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[BaseDatabaseWrapper]:
+    """A connection to a PostgreSQL of its own, ``connections["pg"]``, with a table ``thing``."""
+    from shop.project import database
+
+    described = connections.configure_settings(
+        {"default": {}, "pg": database(database_of("postgresql"))}
+    )
+    connections.databases["pg"] = described["pg"]
+    connection = connections["pg"]
+    # Django's test cases let nobody connect to a database that they were not told of.
+    monkeypatch.setattr(connection, "ensure_connection", lambda: _connect(connection))
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE TABLE thing (id serial PRIMARY KEY, name text)")
+            cursor.execute("INSERT INTO thing (name) VALUES ('old')")
+        yield connection
+    finally:
+        connection.close()
+        del connections.databases["pg"]
+        del connections["pg"]
+
+
+def _connect(connection: BaseDatabaseWrapper) -> None:
+    if connection.connection is None:
+        with connection.wrap_database_errors:
+            connection.connect()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from blog.models import Tag
 from django.http import HttpResponse
 from django.test import AsyncClient, Client
 from django.urls import path
@@ -64,6 +65,17 @@ class Site:
         self.status, self.reason = (visit.status, visit.reason) if visit else ("", "")
         content: bytes = response.content
         return content.decode()
+
+
+class ReadsBefore:
+    """A middleware that reads a table before the cache is asked."""
+
+    def __init__(self, get_response: Any) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: Any) -> Any:
+        request.names = list(Tag.objects.values_list("name", flat=True))
+        return self.get_response(request)
 
 
 @contextmanager

@@ -1,0 +1,696 @@
+"""
+Every kind of statement and of transaction: its page is fresh, or it is not stored and says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from typing import Any
+
+import pytest
+from blog.models import Author, Comment, Post, Tag
+from django.contrib.auth import get_user_model
+from django.core.cache import cache, caches
+from django.core.management import call_command
+from django.db import connection, connections, models, transaction
+from django.http import HttpResponse
+from tracking import Site
+from viewcache import conf, expiry, pipeline, queries
+from viewcache.decorators import cache_page
+
+
+@pytest.fixture(autouse=True)
+def warnings_again() -> None:
+    queries._warn_once.cache_clear()
+
+
+@pytest.fixture
+def tag(tracked: Site) -> Tag:
+    return Tag.objects.create(name="old", slug="one")
+
+
+def sql(text: str, *params: Any, using: str = "default") -> Any:
+    with connections[using].cursor() as cursor:
+        cursor.execute(text, params)
+        return cursor.fetchall() if cursor.description else None
+
+
+def rename(name: str = "new") -> None:
+    Tag.objects.filter(slug="one").update(name=name)
+
+
+# -- Reads ----------------------------------------------------------------------------------------
+
+READS: dict[str, Callable[[], Any]] = {
+    "cte": lambda: sql("WITH t AS (SELECT name FROM blog_tag) SELECT name FROM t"),
+    "recursive": lambda: sql(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2) "
+        "SELECT i, (SELECT max(name) FROM blog_tag) FROM n"
+    ),
+    "union": lambda: list(
+        Tag.objects.order_by()
+        .values_list("name")
+        .union(Author.objects.order_by().values_list("name"))
+    ),
+    "intersection": lambda: list(
+        Tag.objects.order_by()
+        .values_list("name")
+        .intersection(Tag.objects.order_by().values_list("name"))
+    ),
+    "subquery": lambda: (
+        list(
+            Post.objects.annotate(
+                n=models.Subquery(Tag.objects.values("name")[:1]),
+            ).values_list("n")
+        )
+        + list(Tag.objects.filter(pk__in=Tag.objects.filter(name__gt="")).values_list("name"))
+    ),
+    "scalar": lambda: sql("SELECT (SELECT name FROM blog_tag LIMIT 1)"),
+    "exists": lambda: Tag.objects.filter(name="new").exists(),
+    "iterator": lambda: [tag.name for tag in Tag.objects.iterator(chunk_size=1)],
+    "raw": lambda: [tag.name for tag in Tag.objects.raw("SELECT * FROM blog_tag")],
+    "quoted": lambda: sql('SELECT "t"."name" FROM "main"."blog_tag" AS "t"'),
+    "two": lambda: [Tag.objects.first().name, Tag.objects.count()],  # type: ignore[union-attr]
+    "aggregate": lambda: Tag.objects.aggregate(models.Max("name")),
+    "explain": lambda: (Tag.objects.first().name, bool(Tag.objects.all().explain())),  # type: ignore
+    "comment": lambda: sql("/* a */ SELECT name -- b\nFROM blog_tag"),
+    "many": lambda: [tag.name for tag in Tag.objects.in_bulk().values()],
+    "get_or_create": lambda: Tag.objects.get_or_create(slug="one")[0].name,
+}
+
+
+@pytest.mark.parametrize("name", READS)
+def test_a_page_of_this_read_is_stored_and_fresh(tracked: Site, tag: Tag, name: str) -> None:
+    get = tracked.serve(lambda request: READS[name]())
+    assert "new" not in get()
+    assert tracked.status == "stored", tracked.reason
+    get()
+    assert tracked.status == "hit"
+    rename()
+    assert get() == str(READS[name]())
+    assert tracked.status == "stored"
+
+
+def view_of_the_database() -> Any:
+    return sql("SELECT name FROM tag_view")
+
+
+def unmanaged_model() -> Any:
+    return list(Seen.objects.values_list("name"))
+
+
+def function() -> Any:
+    return sql("SELECT nobody_knows(name) FROM blog_tag")
+
+
+def attached() -> Any:
+    return sql("SELECT name FROM pragma_table_info('blog_tag')")
+
+
+class Seen(models.Model):
+    name = models.CharField(max_length=50)
+
+    class Meta:
+        app_label = "blog"
+        managed = False
+        db_table = "tag_view"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@pytest.fixture
+def tag_view(tracked: Site) -> Iterator[None]:
+    sql("CREATE VIEW tag_view AS SELECT id, name FROM blog_tag")
+    yield
+    sql("DROP VIEW tag_view")
+
+
+@pytest.fixture
+def unknown_function(tracked: Site) -> None:
+    connection.ensure_connection()
+    connection.connection.create_function("nobody_knows", 1, str)
+
+
+@pytest.mark.parametrize(
+    ("read", "reason"),
+    [
+        (view_of_the_database, "query reads tag_view, which is no table"),
+        (unmanaged_model, "query reads tag_view, which is no table"),
+        (function, "query not understood: the function nobody_knows may read or write"),
+        (attached, "query not understood"),
+    ],
+)
+@pytest.mark.usefixtures("tag_view", "unknown_function", "tag")
+def test_a_page_of_this_read_is_not_stored_and_says_why(
+    tracked: Site, read: Callable[[], Any], reason: str
+) -> None:
+    get = tracked.serve(lambda request: read())
+    for _ in range(2):
+        get()
+        assert tracked.status == "bypass"
+        assert tracked.reason.startswith(reason)
+
+
+@pytest.mark.usefixtures("unknown_function")
+def test_a_function_that_is_declared_is_understood(tracked: Site, tag: Tag) -> None:
+    tracked.track(PURE_FUNCTIONS=["nobody_knows"])
+    get = tracked.serve(lambda request: function())
+    get()
+    rename()
+    assert "new" in get()
+    get()
+    assert tracked.status == "hit"
+
+
+# -- Writes ---------------------------------------------------------------------------------------
+
+
+def many() -> None:
+    with connection.cursor() as cursor:
+        rows = (("new", slug) for slug in ("one", "two"))
+        cursor.executemany("UPDATE blog_tag SET name = %s WHERE slug = %s", rows)
+
+
+def script() -> None:
+    with connection.cursor() as cursor:
+        cursor.executescript("UPDATE blog_tag SET name = 'new'; DELETE FROM blog_comment;")
+
+
+def returning() -> None:
+    assert sql("UPDATE blog_tag SET name = 'new' RETURNING id") is not None
+
+
+def cte_writes() -> None:
+    sql(
+        "WITH t AS (SELECT 'new' AS n) "
+        "INSERT INTO blog_tag (slug, name) SELECT 'two', n FROM t WHERE true "
+        "ON CONFLICT (slug) DO UPDATE SET name = excluded.name"
+    )
+    rename()
+
+
+def not_understood() -> None:
+    # Nobody can tell what it does to which tables; here it does nothing.
+    with suppress(Exception):
+        sql("FROBNICATE blog_tag")
+    with queries._quietly():
+        rename()
+    with suppress(Exception):
+        sql("FROBNICATE blog_tag")
+
+
+def replaced() -> None:
+    sql("REPLACE INTO blog_tag (id, name, slug) SELECT id, 'new', slug FROM blog_tag")
+
+
+def schema() -> None:
+    with connection.schema_editor() as editor:
+        editor.execute("ALTER TABLE blog_tag RENAME COLUMN name TO title")
+        editor.execute("ALTER TABLE blog_tag RENAME COLUMN title TO name")
+        editor.execute("UPDATE blog_tag SET name = 'new'")
+
+
+def raw_delete() -> None:
+    Tag.objects.all()._raw_delete("default")
+    Tag.objects.create(name="new", slug="one")
+
+
+@pytest.mark.parametrize(
+    "write",
+    [many, script, returning, cte_writes, not_understood, replaced, schema, raw_delete],
+)
+def test_this_write_leaves_no_page_old(tracked: Site, tag: Tag, write: Callable[[], None]) -> None:
+    get = tracked.serve(lambda request: list(Tag.objects.values_list("name", flat=True)))
+    by_key = tracked.serve(lambda request: Tag.objects.filter(pk=tag.pk).first())
+    del get
+    assert by_key("/key/") == "old"
+    write()
+    found = Tag.objects.filter(pk=tag.pk).first()
+    assert by_key("/key/") == str(found)
+    get = tracked.serve(lambda request: list(Tag.objects.values_list("name", flat=True)))
+    get("/list/")
+    get("/list/")
+    assert tracked.status == "hit"
+
+
+def test_an_iterator_of_parameters_is_left_for_the_statement(tracked: Site, tag: Tag) -> None:
+    many()
+    assert Tag.objects.get().name == "new"
+
+
+def test_a_write_that_is_not_understood_is_logged_once(
+    tracked: Site, tag: Tag, caplog: pytest.LogCaptureFixture
+) -> None:
+    get = tracked.serve(lambda request: Author.objects.count())
+    get()
+    with caplog.at_level(logging.WARNING, "viewcache.queries"):
+        not_understood()
+        not_understood()
+    assert len(caplog.records) == 1
+    assert "FROBNICATE" in caplog.text
+    get()
+    assert tracked.status == "stored"
+    assert "table:*" in str(_scopes(tracked))
+
+
+def _scopes(site: Site) -> Any:
+    found = pipeline.visit_of(site.client.get("/page/").wsgi_request)
+    assert found is not None
+    assert found.lookup is not None
+    return found.lookup.recipe
+
+
+def test_a_new_row_reaches_a_page_that_showed_that_there_was_none(tracked: Site, tag: Tag) -> None:
+    get = tracked.serve(lambda request: Tag.objects.filter(pk=tag.pk + 1).first())
+    makers: list[Callable[[], Any]] = [
+        lambda: Tag.objects.create(name="made", slug="made"),
+        lambda: Tag.objects.bulk_create([Tag(name="made", slug="a"), Tag(name="b", slug="b")]),
+        lambda: sql("INSERT INTO blog_tag (name, slug) VALUES ('made', 'lit')"),
+        lambda: sql("INSERT INTO blog_tag (id, name, slug) VALUES (%s, 'made', 'n')", None),
+        lambda: sql("INSERT INTO blog_tag (name, slug) SELECT 'made', 'sel' UNION SELECT 'b', 'b'"),
+        lambda: sql("INSERT INTO blog_tag VALUES (%s, 'made', 'v')", tag.pk + 1),
+    ]
+    for make in makers:
+        Tag.objects.exclude(pk=tag.pk).delete()
+        sql("UPDATE sqlite_sequence SET seq = %s WHERE name = 'blog_tag'", tag.pk)
+        assert get() == "None"
+        make()
+        assert get() == str(Tag.objects.get(pk=tag.pk + 1))
+
+
+# -- Quiet ----------------------------------------------------------------------------------------
+
+
+def test_a_log_in_expires_nothing_but_a_new_name_does(tracked: Site) -> None:
+    user = get_user_model().objects.create_user("u", "", "u")
+    get = tracked.serve(lambda request: get_user_model().objects.get(pk=user.pk).username)
+    get()
+    tracked.client.force_login(user)
+    tracked.client.cookies.clear()
+    get()
+    assert tracked.status == "hit"
+    user.username = "v"
+    user.save()
+    assert get() == "v"
+
+
+def test_settings_make_more_quiet(tracked: Site, tag: Tag) -> None:
+    tracked.track(QUIET={"blog_tag": ["slug"], "blog_author": None})
+    get = tracked.serve(lambda request: [Tag.objects.get().name, Author.objects.count()])
+    get()
+    Tag.objects.update(slug="two")
+    Author.objects.create(name="a", slug="a")
+    get()
+    assert tracked.status == "hit"
+    Tag.objects.update(name="new", slug="three")
+    assert "new" in get()
+
+
+def test_labels_choose_what_is_tracked(tracked: Site, tag: Tag) -> None:
+    tracked.settings.VIEWCACHE = {"TRACK": ["blog.Tag"]}
+    get = tracked.serve(lambda request: [Tag.objects.get().name, Author.objects.count()])
+    get()
+    Author.objects.create(name="a", slug="a")
+    get()
+    assert tracked.status == "hit"
+    rename()
+    assert "new" in get()
+
+
+def test_without_track_nothing_is_watched(tracked: Site, tag: Tag) -> None:
+    tracked.settings.VIEWCACHE = {}
+    assert queries.watch not in connection.execute_wrappers
+    get = tracked.serve(lambda request: Tag.objects.get().name)
+    get()
+    rename()
+    assert get() == "old"
+
+
+# -- Requests -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("per_site", [True, False])
+def test_an_async_view_is_tracked(tracked: Site, tag: Tag, per_site: bool) -> None:
+    async def view(request: Any, **kwargs: Any) -> HttpResponse:
+        first = await Tag.objects.aget(pk=tag.pk)
+        names = [each.name async for each in Tag.objects.all()]
+        return HttpResponse(f"{first} {names}")
+
+    view_: Any = view if per_site else cache_page(600)(view)
+    tracked.serve_as_it_is(view_, per_site)
+
+    async def visit() -> None:
+        assert "old" in await tracked.aget()
+        assert tracked.status == "stored"
+        await tracked.aget()
+        assert tracked.status == "hit"
+        await Tag.objects.filter(pk=tag.pk).aupdate(name="new")
+        assert await tracked.aget() == "new ['new']"
+
+    asyncio.run(visit())
+
+
+def test_what_is_read_before_the_look_up_keeps_the_page_from_being_stored(
+    tracked: Site, tag: Tag
+) -> None:
+    def view(request: Any, **kwargs: Any) -> HttpResponse:
+        return HttpResponse(str(request.names))
+
+    get = tracked.serve_as_it_is(view, middleware=("tracking.ReadsBefore",))
+    get()
+    assert (tracked.status, tracked.reason) == ("bypass", "rows:blog_tag read before the look-up")
+
+    async def visit() -> None:
+        await tracked.aget("/async/")
+        assert "read before the look-up" in tracked.reason
+
+    asyncio.run(visit())
+
+
+def test_a_cached_view_in_a_cached_site(tracked: Site, tag: Tag) -> None:
+    @cache_page(600, key_prefix="inner")
+    def view(request: Any, **kwargs: Any) -> HttpResponse:
+        return HttpResponse(Tag.objects.get(pk=tag.pk).name)
+
+    get = tracked.serve_as_it_is(view)
+    for name in ("a", "b", "c"):
+        rename(name)
+        assert get() == name
+        assert get() == name
+        assert tracked.status == "hit"
+
+
+@pytest.mark.usefixtures("unknown_function")
+def test_what_the_inner_page_is_refused_for_the_outer_is_too(tracked: Site, tag: Tag) -> None:
+    @cache_page(600, key_prefix="inner")
+    def view(request: Any, **kwargs: Any) -> HttpResponse:
+        return HttpResponse(str(function()))
+
+    get = tracked.serve_as_it_is(view)
+    get()
+    rename()
+    assert "new" in get()
+
+
+def test_a_view_that_writes(tracked: Site, tag: Tag) -> None:
+    def view(request: Any) -> str:
+        Author.objects.create(name="visit", slug=f"v{Author.objects.count()}")
+        return Tag.objects.get(pk=tag.pk).name + str(Author.objects.count())
+
+    get = tracked.serve(view)
+    assert get() == "old1"
+    assert get() == "old2"
+    rename()
+    assert get() == "new3"
+
+
+def test_what_was_rolled_back_is_on_no_page(tracked: Site, tag: Tag) -> None:
+    def view(request: Any) -> str:
+        with transaction.atomic():
+            rename("never")
+            found = Tag.objects.get(pk=tag.pk).name
+            transaction.set_rollback(True)
+        return found
+
+    get = tracked.serve(view)
+    assert get() == "never"
+    assert tracked.status == "bypass"
+    assert tracked.reason == "read what this transaction has written"
+
+
+def test_the_transaction_that_wrote_reads_past_the_cache(tracked: Site, tag: Tag) -> None:
+    get = tracked.serve(lambda request: Tag.objects.get(pk=tag.pk).name)
+    # The client ends its requests by closing connections, as a server does; not in here.
+    get()
+    with transaction.atomic():
+        rename()
+        assert get() == "new"
+        transaction.set_rollback(True)
+    assert get() == "old"
+    get()
+    assert tracked.status == "hit"
+
+
+# -- Transactions ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def page(tracked: Site, tag: Tag, tmp_path: Any) -> Callable[[], bool]:
+    """Is the page that reads the tag still the one that was stored?"""
+    get = tracked.serve(lambda request: Tag.objects.get(pk=tag.pk).name)
+    get()
+
+    def is_there() -> bool:
+        keys = cache.get_many(_generation_keys())
+        return keys == before
+
+    before = cache.get_many(_generation_keys())
+    assert before
+    return is_there
+
+
+def _generation_keys() -> list[str]:
+    return conf.site().generation_keys(["rows:blog_tag", "table:blog_tag", "table:*"])
+
+
+def test_without_autocommit_the_expiry_waits_for_the_commit(page: Callable[[], bool]) -> None:
+    transaction.set_autocommit(False)
+    try:
+        rename()
+        assert page()
+        transaction.commit()
+        assert not page()
+    finally:
+        transaction.set_autocommit(True)
+
+
+def test_an_atomic_block_without_autocommit_waits_too(page: Callable[[], bool]) -> None:
+    transaction.set_autocommit(False)
+    try:
+        Author.objects.create(name="a", slug="a")
+        with transaction.atomic():
+            rename()
+        assert page()
+        transaction.commit()
+        assert not page()
+    finally:
+        transaction.set_autocommit(True)
+
+
+def test_a_transaction_of_somebodys_own_sql(page: Callable[[], bool]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute("UPDATE blog_tag SET name = 'new'")
+        assert page()
+        cursor.execute("COMMIT")
+    assert not page()
+
+
+def test_a_hook_that_raises_keeps_no_page(page: Callable[[], bool]) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    def change() -> None:
+        with transaction.atomic():
+            transaction.on_commit(fail)
+            rename()
+
+    with pytest.raises(ZeroDivisionError):
+        change()
+    assert not page()
+
+
+def test_an_insert_that_returns_its_key_is_committed_before_it_expires(
+    tracked: Site, page: Callable[[], bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    write = expiry.write_or_log
+
+    def look(scopes: list[str]) -> bool:
+        seen.append(_count_elsewhere())
+        return write(scopes)
+
+    monkeypatch.setattr(expiry, "write_or_log", look)
+    Tag.objects.create(name="two", slug="two")
+    assert seen == [2]
+
+
+def _count_elsewhere() -> int:
+    """As another connection sees it."""
+    name = connection.settings_dict["NAME"]
+    with closing(sqlite3.connect(name, uri="mode=memory" in str(name))) as other:
+        return int(other.execute("SELECT count(*) FROM blog_tag").fetchone()[0])
+
+
+def test_the_database_as_the_cache(tracked: Site, tag: Tag) -> None:
+    tracked.settings.CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+            "LOCATION": "page_cache",
+        }
+    }
+    call_command("createcachetable", verbosity=0)
+    get = tracked.serve(lambda request: Tag.objects.get(pk=tag.pk).name)
+    get()
+    get()
+    assert tracked.status == "hit"
+    caches["default"].set("something", "else")
+    get()
+    assert tracked.status == "hit"
+    rename()
+    assert get() == "new"
+
+
+def test_cascades_and_set_null(tracked: Site) -> None:
+    author = Author.objects.create(name="a", slug="a")
+    post = Post.objects.create(title="p", slug="p", body="b", author=author)
+    comment = Comment.objects.create(post=post, name="c", text="t")
+    get = tracked.serve(lambda request: Comment.objects.filter(pk=comment.pk).first())
+    assert get() != "None"
+    author.delete()
+    assert get() == "None"
+
+
+# -- PostgreSQL -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def thing(tracked: Site, postgresql: Any) -> Callable[..., str]:
+    """A page of PostgreSQL's table."""
+    return tracked.serve(lambda request: sql("SELECT name FROM thing ORDER BY id", using="pg"))
+
+
+def copy(cursor: Any) -> None:
+    with cursor.copy("COPY thing (name) FROM STDIN") as rows:
+        rows.write_row(["new"])
+
+
+def copy_in_transaction(cursor: Any) -> None:
+    with transaction.atomic("pg"):
+        copy(cursor)
+
+
+def procedure(cursor: Any) -> None:
+    cursor.execute(
+        "CREATE OR REPLACE FUNCTION change() RETURNS int LANGUAGE sql AS "
+        "$$ UPDATE thing SET name = 'new' RETURNING 1 $$"
+    )
+    cursor.callproc("change")
+
+
+def call(cursor: Any) -> None:
+    cursor.execute(
+        "CREATE OR REPLACE PROCEDURE alter_all() LANGUAGE sql AS "
+        "$$ UPDATE thing SET name = 'new' $$"
+    )
+    cursor.execute("CALL alter_all()")
+
+
+def select_of_a_function(cursor: Any) -> None:
+    procedure(cursor)
+    cursor.execute("UPDATE thing SET name = 'old'")
+    cursor.execute("SELECT change()")
+
+
+def composed(cursor: Any) -> None:
+    from psycopg.sql import SQL, Identifier
+
+    statement = SQL("UPDATE {} SET name = 'new'").format(Identifier("thing"))
+    cursor.execute(statement)
+
+
+def block(cursor: Any) -> None:
+    cursor.execute("DO $$ BEGIN UPDATE thing SET name = 'new'; END $$")
+
+
+def truncated(cursor: Any) -> None:
+    cursor.execute("TRUNCATE thing RESTART IDENTITY CASCADE")
+    cursor.execute("INSERT INTO thing (name) VALUES ('new')")
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        copy,
+        copy_in_transaction,
+        procedure,
+        call,
+        select_of_a_function,
+        composed,
+        block,
+        truncated,
+    ],
+)
+def test_this_write_of_postgresql_leaves_no_page_old(
+    tracked: Site, thing: Any, postgresql: Any, write: Callable[[Any], None]
+) -> None:
+    assert thing() == "[('old',)]"
+    thing()
+    assert tracked.status == "hit"
+    with postgresql.cursor() as cursor:
+        write(cursor)
+        cursor.execute("SELECT name FROM thing ORDER BY id")
+        now = str(cursor.fetchall())
+    assert "new" in now
+    assert thing() == now
+
+
+def test_a_server_side_cursor(tracked: Site, thing: Any, postgresql: Any) -> None:
+    def view(request: Any) -> list[Any]:
+        with postgresql.chunked_cursor() as cursor:
+            cursor.execute("SELECT name FROM thing")
+            return list(cursor)
+
+    get = tracked.serve(view)
+    get("/chunked/")
+    get("/chunked/")
+    assert tracked.status == "hit"
+    sql("UPDATE thing SET name = 'new'", using="pg")
+    assert "new" in get("/chunked/")
+
+
+def test_a_locking_read(tracked: Site, thing: Any) -> None:
+    def view(request: Any) -> Any:
+        with transaction.atomic("pg"):
+            return sql("SELECT name FROM thing WHERE id = 1 FOR UPDATE SKIP LOCKED", using="pg")
+
+    get = tracked.serve(view)
+    get("/lock/")
+    get("/lock/")
+    assert tracked.status == "hit"
+    sql("UPDATE thing SET name = 'new' WHERE id = 1", using="pg")
+    assert "new" in get("/lock/")
+
+
+def test_copying_out_is_a_read(tracked: Site, thing: Any, postgresql: Any) -> None:
+    def view(request: Any) -> bytes:
+        with postgresql.cursor() as cursor, cursor.copy("COPY thing TO STDOUT") as rows:
+            return b"".join(bytes(row) for row in rows)
+
+    get = tracked.serve(view)
+    get("/copy/")
+    get("/copy/")
+    assert tracked.status == "hit"
+    sql("UPDATE thing SET name = 'new'", using="pg")
+    assert "new" in get("/copy/")
+
+
+def test_a_procedure_in_a_view_keeps_its_page_from_being_stored(
+    tracked: Site, thing: Any, postgresql: Any
+) -> None:
+    with postgresql.cursor() as cursor:
+        procedure(cursor)
+
+    def view(request: Any) -> str:
+        with postgresql.cursor() as cursor:
+            cursor.callproc("change")
+            return str(cursor.fetchall())
+
+    tracked.serve(view)("/call/")
+    assert tracked.status == "bypass"
+    assert tracked.reason.startswith("query not understood: CALL")
