@@ -1,0 +1,199 @@
+"""CSRF tokens are filled in for each visitor: what they are sent, they can send back."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.middleware.csrf import _unmask_cipher_token, get_token, rotate_token
+from django.shortcuts import render
+from django.utils.html import escapejs
+from django.views.decorators.csrf import csrf_protect, ensure_csrf_cookie
+from viewcache import _core
+
+TOKEN = re.compile(r"[a-zA-Z0-9]{64}")
+FORM = "<form method=post>{% csrf_token %}</form>"
+
+
+def status(response: Any) -> tuple[str, str]:
+    return response.visit.status, response.visit.reason
+
+
+def sends(visitor: Any, token: str) -> bool:
+    response = visitor.get("/post/", "post", {"csrfmiddlewaretoken": token})
+    return bool(response.content == b"posted")
+
+
+def attribute(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(f'<body data-token="{get_token(request)}">')
+
+
+def script(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(f"<script>token = '{escapejs(get_token(request))}';</script>")
+
+
+def in_json(request: HttpRequest) -> JsonResponse:
+    return JsonResponse({"token": get_token(request), "more": [get_token(request)]})
+
+
+def form(request: HttpRequest) -> HttpResponse:
+    return render(request, "form")
+
+
+PLACES = [attribute, script, in_json, form]
+
+
+@pytest.mark.parametrize("use_sessions", [False, True])
+@pytest.mark.parametrize("view", PLACES)
+def test_everybody_gets_a_token_that_is_theirs(
+    serve: Any, way: str, templates: Any, settings: Any, view: Any, use_sessions: bool
+) -> None:
+    settings.CSRF_USE_SESSIONS = use_sessions
+    templates["form"] = FORM
+    served = serve(view, way)
+    visitors = [served.visitor(), served.visitor(name="Anna"), served.visitor()]
+    seen = set()
+    for _ in range(2):
+        for visitor in visitors:
+            for token in TOKEN.findall(visitor.text()):
+                assert sends(visitor, token)
+                assert token not in seen or view is in_json
+                seen.add(token)
+    if use_sessions and way in ("view", "async view"):
+        # Without UpdateCacheMiddleware nobody saw who used the session before the view.
+        assert served.count > 1
+    else:
+        assert served.count == 1
+    # And nobody else's.
+    foreign = TOKEN.findall(visitors[0].text())[0]
+    assert not sends(visitors[1], foreign)
+
+
+def test_the_cookie_is_set_as_django_sets_it(serve: Any, way: str) -> None:
+    served = serve(attribute, way)
+    first = served.visitor().get()
+    hit = served.visitor().get()
+    assert status(hit)[0] == "hit"
+    one, other = first.cookies["csrftoken"], hit.cookies["csrftoken"]
+    assert one.value != other.value
+    for name in ("path", "max-age", "samesite", "secure", "httponly", "domain"):
+        assert one[name] == other[name]
+    assert "Cookie" in hit["Vary"]
+    assert len(_unmask_cipher_token(TOKEN.findall(hit.content.decode())[0])) == 32
+
+
+def test_each_response_is_masked_anew(serve: Any) -> None:
+    served = serve(attribute)
+    visitor = served.visitor()
+    tokens = {TOKEN.findall(visitor.text())[0] for _ in range(5)}
+    assert len(tokens) == 5
+    assert len({_unmask_cipher_token(token) for token in tokens}) == 1
+
+
+def test_a_rotated_token(serve: Any) -> None:
+    served = serve(attribute)
+    visitor = served.visitor()
+    old = TOKEN.findall(visitor.text())[0]
+    visitor.client.cookies["csrftoken"] = "x" * 32
+    assert not sends(visitor, old)
+    assert sends(visitor, TOKEN.findall(visitor.text())[0])
+    assert served.count == 1
+
+
+@pytest.mark.parametrize("cookie", ["short", "-" * 32, "x" * 64, "ü"])
+def test_cookies_that_are_no_secret(serve: Any, cookie: str) -> None:
+    served = serve(attribute)
+    served.visitor().get()
+    visitor = served.visitor()
+    visitor.client.cookies["csrftoken"] = cookie
+    token = TOKEN.findall(visitor.text())[0]
+    assert sends(visitor, token)
+    assert served.count == 1
+
+
+def test_a_view_that_rotates_the_token_is_not_stored(serve: Any) -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        rotate_token(request)
+        return HttpResponse("welcome")
+
+    served = serve(view)
+    for _ in range(2):
+        assert status(served.visitor().get()) == ("miss", "CSRF cookie without a token in the body")
+
+
+def test_a_cookie_without_a_token_is_not_stored(serve: Any, way: str) -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        # As an async view calls it: the decorator knows sync views only.
+        return ensure_csrf_cookie(lambda request: HttpResponse("page"))(request)
+
+    served = serve(view, way)
+    for _ in range(2):
+        response = served.visitor().get()
+        assert "csrftoken" in response.cookies
+        assert status(response) == ("miss", "CSRF cookie without a token in the body")
+
+
+def test_the_secret_itself_is_not_shared(serve: Any) -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        token = get_token(request)
+        return HttpResponse(f"{token} {request.META['CSRF_COOKIE']}")
+
+    served = serve(view)
+    for _ in range(2):
+        assert status(served.visitor().get())[0] == "miss"
+
+
+@pytest.mark.parametrize("way", ["view", "site"])
+def test_csrf_protect_without_the_middleware(serve: Any, settings: Any, way: str) -> None:
+    served = serve(attribute, way, decorate=csrf_protect)
+    settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "Csrf" not in name]
+    for _ in range(2):
+        response = served.visitor().get()
+        secret = response.cookies["csrftoken"].value
+        assert _unmask_cipher_token(TOKEN.findall(response.content.decode())[0]) == secret
+
+
+def test_a_compressed_page_with_a_token_is_not_shared(serve: Any) -> None:
+    served = serve(
+        lambda request: HttpResponse(get_token(request) + "x" * 500),
+        between=["django.middleware.gzip.GZipMiddleware"],
+    )
+    for _ in range(2):
+        response = served.visitor().get(headers={"accept-encoding": "gzip"})
+        assert status(response) == ("miss", "CSRF token in an encoded body")
+
+
+def test_a_token_that_was_changed_is_not_shared(serve: Any) -> None:
+    served = serve(lambda request: HttpResponse(get_token(request)[::-1]))
+    for _ in range(2):
+        assert status(served.visitor().get()) == ("miss", "CSRF cookie without a token in the body")
+
+
+def test_a_token_and_a_slot(serve: Any, way: str) -> None:
+    from slots import pieces
+    from viewcache import slot
+
+    served = serve(
+        lambda request: JsonResponse(
+            {"a": get_token(request), "b": slot(request, "b", pieces.greeting), "c": "x"}
+        ),
+        way,
+    )
+    for name in ("Anna", "Bert", "Carl"):
+        visitor = served.visitor(name=name)
+        found = json.loads(visitor.text())
+        assert found["b"] == f"Hello, {name}!"
+        assert sends(visitor, found["a"])
+    assert served.count == 1
+
+
+def test_tokens_masked_in_rust_are_djangos() -> None:
+    secret = "aZ09" * 8
+    tokens = {_core.mask_token(secret) for _ in range(100)}
+    assert len(tokens) == 100
+    assert {_unmask_cipher_token(token) for token in tokens} == {secret}
+    assert _core.mask_token("short") is None
+    assert _core.mask_token("-" * 32) is None
