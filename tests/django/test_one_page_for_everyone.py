@@ -147,6 +147,9 @@ def public_pages() -> list[str]:
 
 def visit(visitors: list[Visitor], pages: list[str], random: Random) -> tuple[int, int, int]:
     """Everybody asks for every page, in any order: asked again, hits of those, wrong pages."""
+    for visitor in visitors:
+        # A test client keeps the middleware of its first request.
+        visitor.client.handler.load_middleware()
     asked = [(visitor, page) for visitor in visitors for page in pages]
     random.shuffle(asked)
     seen: set[str] = set()
