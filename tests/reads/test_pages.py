@@ -72,11 +72,12 @@ def serve(settings: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
         settings.MIDDLEWARE = [UPDATE, *inner, FETCH] if per_site else inner
 
         def get(cookie: str = "", method: str = "get") -> Any:
-            headers = {"cookie": cookie} if cookie else {}
             client: Any = AsyncClient() if "async" in way else Client()
+            for name, _, value in (pair.partition("=") for pair in cookie.split("; ") if pair):
+                client.cookies[name] = value
             send = getattr(client, method)
             send = async_to_sync(send) if "async" in way else send
-            response = send("/page/", headers=headers)
+            response = send("/page/")
             response.visit = pipeline.visit_of(
                 getattr(response, "wsgi_request", None) or response.asgi_request
             )
