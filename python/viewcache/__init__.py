@@ -6,6 +6,7 @@ The names below are the public ones. What Django settings point at lives in
 ``viewcache.receivers``.
 """
 
+from .depends import adepends_on, depends_on, expires_at
 from .expiry import Expiry, aexpire, expire
 from .explain import aexplain, explain
 from .explanation import Explanation
@@ -17,11 +18,14 @@ __all__ = [
     "ExpireResult",
     "Expiry",
     "Explanation",
+    "adepends_on",
     "aexpire",
     "aexplain",
     "atag",
+    "depends_on",
     "expire",
     "expire_view_cache",
+    "expires_at",
     "explain",
     "get_cache_key",
     "learn_cache_key",

@@ -8,6 +8,7 @@ Django whatever Django is installed, and two of our own (no ``Set-Cookie``, no d
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.middleware.cache import UpdateCacheMiddleware as DjangoUpdateCacheMiddleware
+from django.utils.cache import patch_cache_control
 from django.utils.functional import LazyObject, empty
 
 from . import _core, conf, reads, slots
@@ -39,6 +41,16 @@ class Area:
     query: _core.Names | None = None
     #: Cookies that a view says its pages depend on; ``None`` leaves it to what is read.
     cookies: frozenset[str] | None = None
+
+
+#: Where a request keeps the moment from which on its page is old.
+_ENDS = "_viewcache_ends"
+
+
+def end_at(request: HttpRequest, moment: float) -> None:
+    """The page of this request is old from this moment on, in seconds since the epoch."""
+    values = request.__dict__
+    values[_ENDS] = min(moment, values.get(_ENDS, moment))
 
 
 def refuses_request(request: HttpRequest) -> str | None:
@@ -84,6 +96,10 @@ def judge(
     if slots.is_private(response):
         # A decorator within has judged it, for all of us.
         return response
+    ends = request.__dict__.get(_ENDS)
+    if ends is not None and not response.streaming:
+        # Browsers and proxies are told, too.
+        patch_cache_control(response, max_age=max(0, int(ends - time.time())))
     reason = _refuses_now(response)
     if reason is not None:
         stored(reason)
@@ -200,6 +216,9 @@ def _permission(
         cookies = None if whole else frozenset()
     else:
         cookies = _cookies_read(seen, whole=whole)
+    ends = request.__dict__.get(_ENDS)
+    if ends is not None:
+        timeout = min(timeout, ends - time.time())
     if timeout < 1:
         return "timeout 0"
     return Permission(int(timeout), frozenset(vary), cookies, public, secret, _nonce(request))

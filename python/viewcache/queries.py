@@ -56,12 +56,14 @@ QUIET: dict[str, list[str] | None] = {
 class _Making:
     """What the queries of this context are for: a page, once there is a lease."""
 
-    __slots__ = ("early", "rows", "spent", "visit")
+    __slots__ = ("early", "known", "rows", "spent", "visit")
 
     def __init__(self) -> None:
         self.visit: Visit | None = None
         #: The first table that was read, before there was a lease or after.
         self.early = ""
+        #: What queries have read for which visit, so that it need not be looked at again.
+        self.known: set[tuple[Any, ...]] = set()
         #: Commands spent on generations.
         self.spent = 0
         #: Rows that the page names; where there are too many, it reads their tables.
@@ -154,13 +156,18 @@ def _read(
     visits = [visit for visit in making.visit.around if visit.lease is not None]
     if not visits:
         return
+    written = connection.in_atomic_block or commit.is_waiting(connection)
+    known = (making.visit, *reads)
+    if known in making.known and not (written or others or refused):
+        return
+    making.known.add(known)
     reason = None if refused is None else f"query not understood: {refused[0]}"
     scopes = [ANY_TABLE, *reads]
     for name in others:
         with _quietly():
             if not _is_table(connection.alias, name):
                 reason = f"query reads {name}, which is no table"
-    if (dirty := commit.dirty()) and not dirty.isdisjoint(scopes):
+    if written and not commit.dirty().isdisjoint(scopes):
         # Nobody else sees it yet, and after a rollback nobody ever does.
         reason = "read what this transaction has written"
     # What a transaction reads after its first read is as old as that one.
@@ -317,6 +324,15 @@ def attach(visit: Visit) -> None:
         visit.refuse(f"{making.early} read before the look-up")
     elif any(_is_late(connection) for connection in connections.all(initialized_only=True)):
         visit.refuse("looked up inside a transaction that had read before")
+
+
+def visit_of_context(scopes: list[str]) -> Visit | None:
+    """The visit whose page is being made here and now, and depends on these scopes."""
+    making = _making.get()
+    if making is None:
+        return None
+    making.early = making.early or next(iter(scopes), "")
+    return making.visit
 
 
 @contextmanager
