@@ -91,7 +91,8 @@ bench: $(DONE)/bench servers ## Ratios against stock Django: make bench ARGS=--q
 	$(BIN)/python benches/run.py $(ARGS)
 
 .PHONY: docs
-docs: build ## The Rust documentation, without warnings
+docs: build $(DONE)/docs ## The documentation, docs/_build/index.html, and the Rust one; warnings are errors
+	$(BIN)/python -m sphinx -W --keep-going -n -q -b html docs docs/_build
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
 
 .PHONY: clean
@@ -109,6 +110,10 @@ $(DONE)/venv: pyproject.toml tests/pythons.sh
 	$(BIN)/python -m pip install --quiet --group test --group lint 'maturin>=1.16,<2' \
 	    "django==$$($(BIN)/python tests/parity/matrix.py newest --djangos $(DJANGOS))"
 	@mkdir -p $(@D) && touch $@
+
+$(DONE)/docs: $(DONE)/venv
+	$(BIN)/python -m pip install --quiet --group docs
+	@touch $@
 
 $(DONE)/develop: $(DONE)/venv $(RUST)
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --quiet
