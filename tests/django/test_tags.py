@@ -48,10 +48,7 @@ def test_tagged(site: Any, counted: Any, asynchronous: bool, outside: bool, per_
     view = counted()
     served = view.coroutine() if asynchronous else view
     tagged = viewcache.tagged("all", "post:{pk}", lambda request, pk: f"even:{pk % 2}")
-    if outside:
-        served = tagged(cache_page(60)(served))
-    else:
-        served = cache_page(60)(tagged(served))
+    served = tagged(cache_page(60)(served)) if outside else cache_page(60)(tagged(served))
     client = site.serve(path("<int:pk>/", served), per_site=per_site)
     urls = ["/1/", "/2/", "/3/"]
     assert bodies(client, *urls, *urls) == [b"1", b"2", b"3"] * 2
