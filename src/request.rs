@@ -159,16 +159,18 @@ impl Request {
             Cookies::Named(names) => {
                 fields.text("named");
                 let header = headers.get("cookie").unwrap_or_default();
-                named(&mut fields, names, &header);
+                named(&mut fields, names, &header, ignored);
             }
         }
         fields.digest()
     }
 }
 
-fn named(fields: &mut Fields, names: &BTreeSet<String>, header: &str) {
-    fields.count(names.len());
-    for name in names {
+/// A cookie that the settings leave out of every key is left out even where it was read.
+fn named(fields: &mut Fields, names: &BTreeSet<String>, header: &str, ignored: &Globs) {
+    let kept: Vec<&String> = names.iter().filter(|name| !ignored.matches(name)).collect();
+    fields.count(kept.len());
+    for name in kept {
         fields.text(name);
         fields.optional(cookie::value(header, name));
     }
@@ -318,6 +320,12 @@ mod tests {
             cookies: theme,
             ..Recipe::default()
         };
+        let read = Cookies::Named(["_ga".to_string()].into());
+        let read = Recipe {
+            cookies: read,
+            ..Recipe::default()
+        };
+        assert_eq!(digest(&read, &[("cookie", "_ga=1")]), digest(&read, &[]));
         assert_eq!(
             digest(&theme, &[("cookie", "x=1; theme=dark")]),
             digest(&theme, &[("cookie", "theme=dark")])
