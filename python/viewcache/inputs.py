@@ -76,6 +76,26 @@ def _headers(request: HttpRequest, recipe: Recipe | None) -> Iterator[Input]:
         value = given.get(name)
         if recipe is None:
             enters, why = None, "the URL's recipe is not known"
+        elif name in taught:
+            enters, why = True, "the response's Vary names it"
+        elif name == "accept-language" and settings.USE_I18N:
+            enters, why = False, "the language that was chosen is in the key instead"
+        else:
+            enters, why = False, "no response of this URL varied on it"
+        yield Input("header", name, _shown_header(name, value), enters, why, value)
+
+
+def _cookies(
+    request: HttpRequest, recipe: Recipe | None, named: frozenset[str] | None
+) -> Iterator[Input]:
+    given: dict[str, str] = parse_cookie(dict.get(request.META, "HTTP_COOKIE", ""))
+    ignored = _core.Names(list(conf.get().IGNORE_COOKIES))
+    taught = (recipe.cookies or ()) if recipe else ()
+    for name in dict.fromkeys([*taught, *given]):
+        value = given.get(name)
+        enters: bool | None
+        if recipe is None:
+            enters, why = None, "the URL's recipe is not known"
         elif ignored.matches(name):
             enters, why = False, 'VIEWCACHE["IGNORE_COOKIES"] names it'
         elif recipe.cookies is None:
