@@ -22,6 +22,13 @@ BUILD = ROOT / ".build"
 HERE = Path(__file__).parent
 
 
+# What another Django may change. The searches (tests/property, tests/queries) and the load on
+# several processes say the same in each, and take their time: they run once, in .venv.
+PER_DJANGO = tuple(
+    ROOT / "tests" / name for name in ("unit", "django", "reads", "slots", "surfaces", "threads")
+)
+
+
 def oldest_python(django: str) -> tuple[int, int]:
     """The oldest Python that a release of Django supports."""
     return (3, 10) if django.startswith("5.") else (3, 12)
@@ -152,7 +159,7 @@ def pytest(djangos: list[str]) -> int:
         else:
             inside = environment(version, python)
             print(f"Django {version} on {python}:")
-            failed |= run(inside, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+            failed |= run(inside, "-m", "pytest", "-q", "-p", "no:cacheprovider", *PER_DJANGO)
     return failed
 
 
