@@ -6,6 +6,7 @@ are read here, the work is done there.
 
 from __future__ import annotations
 
+import logging
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -13,15 +14,18 @@ from django.apps import apps
 from django.conf import settings
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
+from django.db import transaction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.encoding import escape_uri_path
 from django.utils.functional import Promise
 from django.utils.timezone import get_current_timezone_name
 
-from . import _core, compat, conf, scopes, signals
+from . import _core, commit, compat, conf, scopes, signals
 from .request import language, zone
 from .store import Store
+
+logger = logging.getLogger("viewcache.expiry")
 
 
 def get_cache_key(
@@ -102,6 +106,8 @@ def expire_view_cache(path: str | Promise, key_prefix: str | None = None) -> Exp
     that ``ALLOWED_HOSTS``, the Sites table and ``VIEWCACHE["HOSTS"]`` name, every language, both
     methods, and the site's ``key_prefix`` or the one given.
 
+    It is done at once, and inside a transaction once more after its commit.
+
     ``path`` is a path or a full URL, encoded or not. Returns ``(True, what was done)``, or
     ``(False, why not)`` when the cache failed; never raises for a fault of the cache. Raises
     ``ValueError`` for an empty or relative path, or what is no path.
@@ -124,11 +130,23 @@ def expire_view_cache(path: str | Promise, key_prefix: str | None = None) -> Exp
             urls=[f"{origin}{escape_uri_path(decoded)}" for origin in _origins(given)],
             suffixes=list(product(_languages(), _zones())),
         )
+        connection = transaction.get_connection()
+        if connection.in_atomic_block:
+            # Until the commit others still see the old rows, and may store pages of them.
+            commit.gather(written, connection, _write_again)
     except Exception as fault:
         return ExpireResult(False, f"The cache failed: {type(fault).__name__}: {fault}")
     signals.expired(written)
     stock = f"; {deleted} entries of stock Django deleted" if deleted else ""
     return ExpireResult(True, f"every variant of {decoded} expired{stock}")
+
+
+def _write_again(written: list[str]) -> None:
+    """After the commit there is nobody to whom an exception would be of use."""
+    try:
+        Store().write(conf.site().expiry(written))
+    except Exception:
+        logger.exception("viewcache could not expire %s after the commit.", ", ".join(written))
 
 
 def _origins(given: str) -> list[str]:

@@ -41,7 +41,6 @@ def test_no_page_is_old_after_any_commit(
     ("kind", "unhooked"),
     [
         ("sqlite", "update"),
-        ("sqlite", "m2m_add"),
         ("sqlite", "raw_sql"),
         ("sqlite", "delete"),
         ("postgresql", "bulk_update"),
