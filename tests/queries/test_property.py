@@ -43,12 +43,18 @@ def test_no_page_is_old_after_any_commit(
         ("sqlite", "update"),
         ("sqlite", "raw_sql"),
         ("sqlite", "delete"),
+        ("sqlite", "m2m_add"),
+        ("sqlite", "m2m_set"),
+        ("postgresql", "m2m_other_side"),
         ("postgresql", "bulk_update"),
         ("postgresql", "bulk_create_upsert"),
     ],
 )
 def test_a_write_that_is_not_seen_leaves_pages_old(in_shop: Run, kind: str, unhooked: str) -> None:
-    told = in_shop(
-        "shop", kind, "--steps", "120", "--only", f"{unhooked},save", "--unhook", unhooked
-    )
+    # Of four pages, as the search has, often none shows what such a write changes.
+    told = in_shop("shop", kind, "--steps", "100", "--pages", "30", *only(unhooked))
     assert told["differences"] > 0
+
+
+def only(unhooked: str) -> list[str]:
+    return ["--only", f"{unhooked},save", "--unhook", unhooked, "--first"]

@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pages", type=int, default=4, help="pages that are served at a time")
     parser.add_argument("--unhook", default="", help="a kind of write that is not seen")
+    parser.add_argument("--first", action="store_true", help="stop at the first difference")
     parser.add_argument("--only", default="", help="kinds of writes, with commas between them")
     parser.add_argument("--writes-for-others", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -93,6 +94,8 @@ class Search:
         until = time.monotonic() + self.asked.seconds
         try:
             while self.counts["steps"] < self.asked.steps and time.monotonic() < until:
+                if self.differences and self.asked.first:
+                    break
                 if self.counts["steps"] % 100 == 0:
                     self.open_pages()
                 self.step()
