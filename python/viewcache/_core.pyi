@@ -235,18 +235,16 @@ def learn_cache_key(
     """``django.utils.cache.learn_cache_key`` with the settings as arguments, cookies sorted."""
 
 def expire_view_cache(
-    generations: dict[str, int],
-    generation_cache: BaseCache,
-    *,
     stock_cache: BaseCache,
+    *,
     recipe: str | None,
     key_prefixes: Sequence[str],
     urls: Sequence[str],
     suffixes: Sequence[tuple[str | None, str | None]],
 ) -> int:
     """
-    Write the new generations, then delete what stock Django stored for these URLs, with these
-    key prefixes, languages and time zones. Returns how many keys it asked to delete.
+    Delete what stock Django stored for these URLs, with these key prefixes, languages and time
+    zones. Returns how many keys it asked to delete.
     """
 
 def scopes_of_path(path: str) -> list[str]:

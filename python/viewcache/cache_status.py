@@ -14,7 +14,8 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from . import conf, pipeline
+from . import conf
+from .visit import Visit, visit_of
 
 _OUTER = "_viewcache_cache_status"
 #: Scopes may be many, and proxies refuse long headers.
@@ -44,7 +45,7 @@ def add(
     wanted = conf.get().CACHE_STATUS
     if not wanted or (not outermost and _OUTER in request.__dict__):
         return response
-    visit = pipeline.visit_of(request)
+    visit = visit_of(request)
     if visit is None or visit.area.alias is None:
         return response
     member = "; ".join(_parts(visit, debug=wanted == "debug" and settings.DEBUG))
@@ -53,7 +54,7 @@ def add(
     return response
 
 
-def _parts(visit: pipeline.Visit, *, debug: bool) -> Iterator[str]:
+def _parts(visit: Visit, *, debug: bool) -> Iterator[str]:
     yield "viewcache"
     lookup = visit.lookup
     hit = lookup.hit if lookup else None

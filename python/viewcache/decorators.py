@@ -13,7 +13,7 @@ from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from . import _core, cache_status, pipeline
+from . import _core, cache_status, lease, pipeline
 from .middleware import CacheMiddleware
 from .policy import Area
 
@@ -58,7 +58,7 @@ def _wrap(view: View, area: Area) -> View:
         if cached is not None:
             return cache_status.add(request, cached, outermost=False)
         try:
-            with pipeline.recording(request):
+            with lease.recording(request):
                 response = await view(request, *args, **kwargs)
         except Exception:
             await pipeline.aabandon(request)
@@ -74,7 +74,7 @@ def _wrap(view: View, area: Area) -> View:
         if cached is not None:
             return cache_status.add(request, cached, outermost=False)
         try:
-            with pipeline.recording(request):
+            with lease.recording(request):
                 response = view(request, *args, **kwargs)
         except Exception:
             pipeline.abandon(request)
@@ -107,6 +107,6 @@ def _store_once_rendered(request: HttpRequest, response: Any, area: Area) -> Htt
     def store(rendered: HttpResponse) -> HttpResponseBase:
         return cache_status.add(request, pipeline.store(request, rendered, area), outermost=False)
 
-    pipeline.record_rendering(request, response)
+    lease.record_rendering(request, response)
     response.add_post_render_callback(store)
     return cast(HttpResponseBase, response)

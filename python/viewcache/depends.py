@@ -9,7 +9,7 @@ from datetime import datetime
 from django.http import HttpRequest
 from django.utils import timezone
 
-from . import _core, pipeline, policy, queries
+from . import _core, lease, policy, queries
 
 
 def depends_on(*names: str) -> None:
@@ -25,7 +25,7 @@ def depends_on(*names: str) -> None:
     scopes = [_core.scope_of_tag(name) for name in names]
     visit = queries.visit_of_context(scopes)
     if visit is not None:
-        pipeline.read(visit, scopes)
+        lease.read(visit, scopes)
 
 
 async def adepends_on(*names: str) -> None:
@@ -33,7 +33,7 @@ async def adepends_on(*names: str) -> None:
     scopes = [_core.scope_of_tag(name) for name in names]
     visit = queries.visit_of_context(scopes)
     if visit is not None:
-        await pipeline.aread(visit, scopes)
+        await lease.aread(visit, scopes)
 
 
 def expires_at(request: HttpRequest, moment: datetime) -> None:

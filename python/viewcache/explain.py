@@ -28,6 +28,7 @@ from .explanation import Explanation, Input, Page, Read, Recipe, Rendering, Scop
 from .inputs import inputs
 from .mixins import CacheMixin
 from .store import Entry, Store
+from .visit import STORE, Visit, visit_of
 from .visitor import afresh
 
 
@@ -124,7 +125,7 @@ class _Run:
         self.request = WSGIRequest({**environ, "wsgi.input": BytesIO()})
         self.request.get_host()  # says at once when the host is not the site's
         cast(Any, self.request)._dont_enforce_csrf_checks = True
-        self.request.__dict__[pipeline.STORE] = self._store
+        self.request.__dict__[STORE] = self._store
         self.view: Callable[..., Any] | None = None
         self.asked_by: list[str] = []
         self.language: str | None = None
@@ -144,7 +145,7 @@ class _Run:
             close()
         if self.error is not None:
             raise self.error
-        self.visit = pipeline.visit_of(self.request)
+        self.visit = visit_of(self.request)
         if self.visit is not None and self.visit.area.alias is None:
             self.visit = None  # a tag was named, and nothing asked the cache
 
@@ -234,7 +235,7 @@ def _explanation(run: _Run, rendered: _Run | None) -> Explanation:
     )
 
 
-def _verdict(visit: pipeline.Visit | None) -> tuple[str, str, str | None]:
+def _verdict(visit: Visit | None) -> tuple[str, str, str | None]:
     if visit is None:
         return "bypass", "nothing asks the cache", None
     if visit.status == "hit":
@@ -313,7 +314,7 @@ def _rendering(run: _Run) -> Rendering:
         refusal = "nothing asks the cache"
     elif visit.status == "stored":
         # The visit that stored may be one around the innermost.
-        around: pipeline.Visit | None = visit
+        around: Visit | None = visit
         while around is not None and not entries:
             entries = cast(_DryStore, around.store).entries
             around = around.outer

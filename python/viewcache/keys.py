@@ -121,9 +121,7 @@ def expire_view_cache(path: str | Promise, key_prefix: str | None = None) -> Exp
         # Not by the core: the store knows which backends do not say that they took nothing.
         store.write(conf.site().expiry(written))
         deleted = _core.expire_view_cache(
-            {},
             store.generations,
-            stock_cache=store.generations,
             recipe=compat.key_recipe(),
             # The decorator's pages have no prefix unless it was given one.
             key_prefixes=list(dict.fromkeys([prefix, ""])),

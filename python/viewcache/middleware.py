@@ -25,7 +25,7 @@ from django.core.cache.backends.base import BaseCache
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from . import cache_status, conf, pipeline, reads
+from . import cache_status, conf, lease, pipeline, reads
 from .policy import Area
 from .store import Store
 
@@ -113,17 +113,17 @@ class FetchFromCacheMiddleware(_Middleware):
             return self.__acall__(request)
         response: HttpResponseBase | None = self.process_request(request)
         if response is None:
-            with pipeline.recording(request):
+            with lease.recording(request):
                 response = self.get_response(request)
-            pipeline.leave(request, response)
+            lease.leave(request, response)
         return response
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         response: HttpResponseBase | None = await self.aprocess_request(request)
         if response is None:
-            with pipeline.recording(request):
+            with lease.recording(request):
                 response = cast(HttpResponseBase, await self.get_response(request))
-            pipeline.leave(request, response)
+            lease.leave(request, response)
         return response
 
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
@@ -168,7 +168,7 @@ class CacheMiddleware(UpdateCacheMiddleware, FetchFromCacheMiddleware):
         response = self.process_request(request)
         if response is not None:
             return cache_status.add(request, response)
-        with pipeline.recording(request):
+        with lease.recording(request):
             made = self.get_response(request)
         return self.process_response(request, made)
 
@@ -177,6 +177,6 @@ class CacheMiddleware(UpdateCacheMiddleware, FetchFromCacheMiddleware):
         response = await self.aprocess_request(request)
         if response is not None:
             return cache_status.add(request, response)
-        with pipeline.recording(request):
+        with lease.recording(request):
             made = await self.get_response(request)
         return await self.aprocess_response(request, made)

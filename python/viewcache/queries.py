@@ -32,8 +32,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.db.backends.utils import CursorWrapper
 
-from . import _core, commit, conf, expiry, pipeline, reads
-from .pipeline import Visit
+from . import _core, commit, conf, expiry, reads
+from .lease import read_rows
+from .visit import Visit, on_lease
 
 logger = logging.getLogger("viewcache.queries")
 
@@ -204,7 +205,7 @@ def _bind(making: _Making, visit: Visit, scopes: list[str], *, late: bool) -> No
         return
     if unread and not making.spent:
         lease.expect([*_tables_read, *_all_tables()][:_TABLES_ASKED], remember=False)
-    making.spent += pipeline.read_rows(visit, scopes)
+    making.spent += read_rows(visit, scopes)
 
 
 class _Fetched:
@@ -542,7 +543,7 @@ def connect() -> None:
         _watch_connection(connection=connection)
     cast(Any, CursorWrapper).callproc = _callproc
     cast(Any, CursorWrapper).__getattr__ = _getattr
-    pipeline.on_lease(attach)
+    on_lease(attach)
     reads.on_apart(aside)
 
 
@@ -556,7 +557,7 @@ def disconnect() -> None:
             connection.execute_wrappers.remove(watch)
     cast(Any, CursorWrapper).callproc = _cursor_callproc
     cast(Any, CursorWrapper).__getattr__ = _cursor_getattr
-    pipeline.on_lease(None)
+    on_lease(None)
     reads.on_apart(None)
 
 

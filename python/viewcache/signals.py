@@ -22,7 +22,7 @@ from typing import Any
 from django.dispatch import Signal
 from django.http import HttpRequest
 
-#: ``pipeline.Visit``, which stands above this module.
+#: ``visit.Visit``, which stands above this module.
 Visit = Any
 
 #: A page answered. Arguments: ``request``, ``visit``.

@@ -12,7 +12,8 @@ from asgiref.sync import iscoroutinefunction
 from django.db.models import Model
 from django.http import HttpRequest
 
-from . import _core, pipeline, reads, scopes
+from . import _core, lease, reads, scopes
+from .visit import Visit, expect, visit_of
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -31,14 +32,14 @@ def tag(request: HttpRequest, *tags: str | Model | type[Model]) -> bool:
     """
     read = [_core.scope_of_tag(scopes.name_of(item)) for item in tags]
     visit = _visit(request)
-    return visit is not None and pipeline.read(visit, read)
+    return visit is not None and lease.read(visit, read)
 
 
 async def atag(request: HttpRequest, *tags: str | Model | type[Model]) -> bool:
     """As ``tag``, for async views."""
     read = [_core.scope_of_tag(scopes.name_of(item)) for item in tags]
     visit = _visit(request)
-    return visit is not None and await pipeline.aread(visit, read)
+    return visit is not None and await lease.aread(visit, read)
 
 
 def tagged(*tags: str | Callable[..., str]) -> Callable[[View], View]:
@@ -72,10 +73,10 @@ def tagged(*tags: str | Callable[..., str]) -> Callable[[View], View]:
     return decorate
 
 
-def _visit(request: HttpRequest) -> pipeline.Visit | None:
+def _visit(request: HttpRequest) -> Visit | None:
     # Django REST framework wraps the request.
     request = getattr(request, "_request", request)
     seen = reads.of(request)
     if seen is not None and seen.is_paused:
         return None
-    return pipeline.visit_of(request) or pipeline.expect(request)
+    return visit_of(request) or expect(request)

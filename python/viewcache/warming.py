@@ -24,7 +24,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 from django.utils.translation import get_language_from_path
 
-from . import pipeline
+from .visit import visit_of
 from .visitor import afresh, request_for
 
 STORED = "stored"
@@ -142,7 +142,7 @@ def _respond(handler: BaseHandler, request: WSGIRequest) -> HttpResponseBase:
 
 
 def _warmed(request: WSGIRequest, response: HttpResponseBase) -> Warmed:
-    visit = pipeline.visit_of(request)
+    visit = visit_of(request)
     status, reason = (visit.status, visit.reason) if visit else ("", "nothing asks the cache")
     outcome = {"stored": STORED, "hit": FRESH}.get(status, NOT_STORED)
     if visit is not None and outcome == NOT_STORED and visit.lookup and visit.lookup.miss:

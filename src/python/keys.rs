@@ -178,23 +178,18 @@ pub fn query_pairs(query: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Writes the new generations, then deletes what stock Django stored for these URLs: the header
-/// lists, and the pages that a request without any of the listed headers gets.
+/// Deletes what stock Django stored for these URLs: the header lists, and the pages that a request
+/// without any of the listed headers gets.
 #[pyfunction]
-#[pyo3(signature = (generations, generation_cache, *, stock_cache, recipe, key_prefixes, urls, suffixes))]
+#[pyo3(signature = (stock_cache, *, recipe, key_prefixes, urls, suffixes))]
 pub fn expire_view_cache(
-    generations: &Bound<'_, PyDict>,
-    generation_cache: &Bound<'_, PyAny>,
     stock_cache: &Bound<'_, PyAny>,
     recipe: Option<&str>,
     key_prefixes: Vec<String>,
     urls: Vec<String>,
     suffixes: Vec<(Option<String>, Option<String>)>,
 ) -> PyResult<usize> {
-    let py = generations.py();
-    for (key, token) in generations {
-        generation_cache.call_method1(pyo3::intern!(py, "set"), (key, token, py.None()))?;
-    }
+    let py = stock_cache.py();
     let Some(recipe) = recipe.map(recipe_named).transpose()? else {
         return Ok(0);
     };

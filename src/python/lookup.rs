@@ -1,238 +1,22 @@
-//! The page store: the site, a request's way through the cache, and the page that answers it.
+//! One request's way through the cache.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
+use super::answers::{Answers, Meta};
+use super::hit::Hit;
 use crate::generation;
-use crate::glob::Globs;
-use crate::lookup::{self as machine, Found, Response};
-use crate::query::Rules;
-use crate::recipe::{Cookies, Memory};
-use crate::record::{Page, Slot};
-use crate::request::{self, Headers, Method, Parts, Request};
-use crate::scope;
-use crate::slot;
-use crate::vary::{self, Vary};
+use crate::lookup::{self as machine, Response};
+use crate::recipe::Cookies;
+use crate::record::Slot;
 
 /// Seconds, as `time.time()` gives them, to the milliseconds of a record.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn milliseconds(seconds: f64) -> u64 {
     (seconds.max(0.0) * 1000.0) as u64
-}
-
-/// A compiled list of patterns.
-#[pyclass(frozen, module = "viewcache._core")]
-pub struct Names(Globs);
-
-#[pymethods]
-impl Names {
-    #[new]
-    fn new(patterns: Vec<String>) -> Self {
-        Self(Globs::new(patterns))
-    }
-
-    /// Does any of the patterns match the whole name?
-    fn matches(&self, name: &str) -> bool {
-        self.0.matches(name)
-    }
-}
-
-/// What all keys of a site share, and what this process remembers of its recipes.
-#[pyclass(frozen, module = "viewcache._core")]
-pub struct Site {
-    site: Arc<request::Site>,
-    memory: Arc<Memory>,
-}
-
-#[pymethods]
-impl Site {
-    #[new]
-    #[pyo3(signature = (key_prefix, *, release, ignore_cookies, ignore_query, sort_query, memory_entries, memory_bytes))]
-    fn new(
-        key_prefix: &str,
-        release: String,
-        ignore_cookies: Vec<String>,
-        ignore_query: Vec<String>,
-        sort_query: bool,
-        memory_entries: usize,
-        memory_bytes: usize,
-    ) -> Self {
-        let query = Rules {
-            ignored: Globs::new(ignore_query),
-            sorted: sort_query,
-        };
-        let site = request::Site::new(key_prefix, release, Globs::new(ignore_cookies), query);
-        Self {
-            site: Arc::new(site),
-            memory: Arc::new(Memory::new(memory_entries, memory_bytes)),
-        }
-    }
-
-    /// Begins a look-up; `None` when the path is beyond the limits of what is cached.
-    #[pyo3(signature = (meta, *, method, key_prefix, scheme, host, path, query, raw_query, only, language, zone))]
-    #[allow(clippy::too_many_arguments)]
-    fn look_up(
-        &self,
-        meta: Bound<'_, PyDict>,
-        method: &str,
-        key_prefix: &str,
-        scheme: &str,
-        host: &str,
-        path: &str,
-        query: &str,
-        raw_query: bool,
-        only: Option<&Names>,
-        language: Option<String>,
-        zone: Option<String>,
-    ) -> PyResult<Option<LookUp>> {
-        let only = only.map(|names| &names.0);
-        let parts = Parts {
-            key_prefix,
-            scheme,
-            host,
-            path,
-            query,
-            only,
-            raw_query,
-        };
-        let request = Request {
-            url: parts.digest(&self.site),
-            path: path.to_string(),
-            method: if method == "HEAD" {
-                Method::Head
-            } else {
-                Method::Get
-            },
-            language,
-            zone,
-            authorized: meta
-                .get_item(pyo3::intern!(meta.py(), "HTTP_AUTHORIZATION"))?
-                .is_some(),
-        };
-        let headers = Meta::new(&meta);
-        let begun = machine::LookUp::begin(
-            Arc::clone(&self.site),
-            Arc::clone(&self.memory),
-            request,
-            &headers,
-        );
-        headers.check()?;
-        let meta = meta.unbind();
-        Ok(begun.map(|machine| {
-            LookUp(Mutex::new(State {
-                machine,
-                meta,
-                record: None,
-            }))
-        }))
-    }
-
-    /// The cache keys of these scopes' generations.
-    fn generation_keys(&self, scopes: Vec<String>) -> Vec<String> {
-        scopes
-            .iter()
-            .map(|scope| scope::key(&self.site.id, scope))
-            .collect()
-    }
-
-    /// What to write to expire these scopes: their keys, each with a new generation.
-    fn expiry<'py>(&self, py: Python<'py>, scopes: Vec<String>) -> PyResult<Bound<'py, PyDict>> {
-        let entries = PyDict::new(py);
-        for scope in scope::widest(scopes) {
-            entries.set_item(scope::key(&self.site.id, &scope), generation::fresh()?)?;
-        }
-        Ok(entries)
-    }
-
-    /// How many recipes this process remembers.
-    #[getter]
-    fn remembered(&self) -> usize {
-        self.memory.len()
-    }
-}
-
-/// The request's headers, read from `META` when a recipe names them.
-///
-/// A value that cannot be read as text (a lone surrogate) is kept as an error, and the request
-/// goes past the cache.
-struct Meta<'a, 'py> {
-    meta: &'a Bound<'py, PyDict>,
-    error: std::cell::RefCell<Option<PyErr>>,
-}
-
-impl<'a, 'py> Meta<'a, 'py> {
-    fn new(meta: &'a Bound<'py, PyDict>) -> Self {
-        Self {
-            meta,
-            error: std::cell::RefCell::new(None),
-        }
-    }
-
-    fn check(&self) -> PyResult<()> {
-        self.error.borrow_mut().take().map_or(Ok(()), Err)
-    }
-}
-
-impl Headers for Meta<'_, '_> {
-    fn get(&self, name: &str) -> Option<String> {
-        let mut key = String::with_capacity(name.len() + 5);
-        key.push_str("HTTP_");
-        key.extend(name.chars().map(|c| {
-            if c == '-' {
-                '_'
-            } else {
-                c.to_ascii_uppercase()
-            }
-        }));
-        let value = self.meta.get_item(key).ok()??;
-        match value.extract::<String>() {
-            Ok(text) => Some(text),
-            Err(error) => {
-                self.error.borrow_mut().get_or_insert(error);
-                None
-            }
-        }
-    }
-}
-
-/// What a `get_many` found. The entries that hold bytes are held, so that they can be lent.
-struct Answers<'a, 'py> {
-    found: &'a Bound<'py, PyDict>,
-    bytes: Vec<(String, Bound<'py, PyBytes>)>,
-}
-
-impl<'a, 'py> Answers<'a, 'py> {
-    /// Anything that is not `bytes` under one of these keys is not ours, and absent.
-    fn new(found: &'a Bound<'py, PyDict>, keys: &[&str]) -> Self {
-        let held = |key: &&str| {
-            let value = found.get_item(*key).ok()??.cast_into::<PyBytes>().ok()?;
-            Some(((*key).to_string(), value))
-        };
-        Self {
-            found,
-            bytes: keys.iter().filter_map(held).collect(),
-        }
-    }
-
-    fn get(&self, key: &str) -> Option<&Bound<'py, PyBytes>> {
-        self.bytes
-            .iter()
-            .find(|(held, _)| held == key)
-            .map(|(_, value)| value)
-    }
-}
-
-impl Found for Answers<'_, '_> {
-    fn generation(&self, key: &str) -> Option<u64> {
-        self.found.get_item(key).ok()??.extract().ok()
-    }
-
-    fn bytes(&self, key: &str) -> Option<&[u8]> {
-        self.get(key).map(PyBytesMethods::as_bytes)
-    }
 }
 
 /// One request's way through the cache; after a miss, the lease.
@@ -249,6 +33,14 @@ struct State {
 }
 
 impl LookUp {
+    pub(super) fn new(machine: machine::LookUp, meta: Py<PyDict>) -> Self {
+        Self(Mutex::new(State {
+            machine,
+            meta,
+            record: None,
+        }))
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -309,7 +101,7 @@ impl LookUp {
     #[getter]
     fn hit(&self, py: Python<'_>) -> Option<Hit> {
         let record = self.state().record.as_ref()?.clone_ref(py);
-        Some(Hit(record))
+        Some(Hit::new(record))
     }
 
     /// The key of the page that answers, or of the one that was looked for or stored.
@@ -472,141 +264,4 @@ impl LookUp {
             Err(why) => (None, Some(why)),
         })
     }
-}
-
-/// A page that answers a request.
-#[pyclass(frozen, module = "viewcache._core")]
-pub struct Hit(Py<PyBytes>);
-
-impl Hit {
-    /// The look-up has decoded and checked this record before.
-    fn page<'a>(&'a self, py: Python<'_>) -> PyResult<Page<'a>> {
-        Page::decode_again(self.0.as_bytes(py))
-            .ok_or_else(|| pyo3::exceptions::PyValueError::new_err("The record is no page."))
-    }
-}
-
-/// Status, reason phrase, headers, body without its slots, when it was stored and when it ends.
-type Parts4<'py> = (
-    u16,
-    Option<String>,
-    Vec<(String, String)>,
-    Bound<'py, PyBytes>,
-    f64,
-    f64,
-);
-
-#[pymethods]
-impl Hit {
-    /// Status, reason phrase where it is not the status code's own, headers, body without its
-    /// slots, and when the page was stored and ends (seconds since the epoch).
-    #[allow(clippy::cast_precision_loss)]
-    fn parts<'py>(&self, py: Python<'py>) -> PyResult<Parts4<'py>> {
-        let page = self.page(py)?;
-        let headers = page
-            .headers
-            .iter()
-            .map(|(n, v)| ((*n).to_string(), (*v).to_string()))
-            .collect();
-        let body = PyBytes::new(py, page.body);
-        let seconds = |time: u64| time as f64 / 1000.0;
-        Ok((
-            page.status,
-            page.reason.map(String::from),
-            headers,
-            body,
-            seconds(page.stored_at),
-            seconds(page.expires_at),
-        ))
-    }
-
-    /// The names of the body's slots, in their order; the CSRF token's is `""`.
-    #[getter]
-    fn slots(&self, py: Python<'_>) -> PyResult<Vec<String>> {
-        Ok(self
-            .page(py)?
-            .slots
-            .iter()
-            .map(|slot| slot.name.to_string())
-            .collect())
-    }
-
-    /// The scopes beyond those of the path.
-    #[getter]
-    fn tags(&self, py: Python<'_>) -> PyResult<Vec<String>> {
-        Ok(self
-            .page(py)?
-            .tags
-            .iter()
-            .map(|(tag, _)| (*tag).to_string())
-            .collect())
-    }
-
-    /// The body with its slots filled, one filling for each.
-    fn fill<'py>(
-        &self,
-        py: Python<'py>,
-        fillings: Vec<Bound<'py, PyBytes>>,
-    ) -> PyResult<Bound<'py, PyBytes>> {
-        let page = self.page(py)?;
-        let fillings: Vec<(usize, &[u8])> = page
-            .slots
-            .iter()
-            .zip(&fillings)
-            .map(|(slot, filling)| (slot.at as usize, filling.as_bytes()))
-            .collect();
-        PyBytes::new_with(py, slot::filled_length(page.body, &fillings), |out| {
-            slot::fill(out, page.body, &fillings);
-            Ok(())
-        })
-    }
-}
-
-/// The scopes to write to expire one path.
-#[pyfunction]
-pub fn scopes_of_path(path: &str) -> PyResult<Vec<String>> {
-    Ok(scope::of_path(path)?)
-}
-
-/// The scopes to write to expire a path and all that is below it.
-#[pyfunction]
-pub fn scopes_of_tree(path: &str) -> PyResult<Vec<String>> {
-    Ok(scope::of_tree(path)?)
-}
-
-/// The scope of a tag.
-#[pyfunction]
-pub fn scope_of_tag(tag: &str) -> PyResult<String> {
-    Ok(scope::of_tag(tag)?)
-}
-
-/// The header names of `Vary`, lower case; or why it forbids storing.
-#[pyfunction]
-pub fn read_vary(header: &str) -> (Option<Vec<String>>, Option<String>) {
-    match vary::vary(header) {
-        Vary::Names(names) => (Some(names), None),
-        Vary::Star => (None, Some("Vary: *".into())),
-        Vary::Unusable(name) => (
-            None,
-            Some(format!("Vary names {name:?}, which is no header name")),
-        ),
-    }
-}
-
-/// The first directive that forbids storing, and whether the response is `public`.
-#[pyfunction]
-pub fn read_cache_control(header: &str) -> (Option<&'static str>, bool) {
-    let found = vary::cache_control(header);
-    let forbidding = [
-        (found.no_store, "no-store"),
-        (found.private, "private"),
-        (found.no_cache, "no-cache"),
-        (found.stale_at_once, "max-age=0"),
-    ];
-    (
-        forbidding
-            .into_iter()
-            .find_map(|(set, name)| set.then_some(name)),
-        found.public,
-    )
 }

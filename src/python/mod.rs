@@ -3,9 +3,14 @@
 //!
 //! No state here needs the GIL: classes are frozen, and what changes sits behind a `Mutex`.
 
+mod answers;
+mod headers;
+mod hit;
 mod keys;
 mod lookup;
 mod queries;
+mod scopes;
+mod site;
 mod slot;
 
 use pyo3::exceptions::{PyOSError, PyValueError};
@@ -26,17 +31,22 @@ impl From<Error> for PyErr {
 #[pymodule(gil_used = false)]
 mod _core {
     #[pymodule_export]
+    use super::headers::{read_cache_control, read_vary};
+    #[pymodule_export]
+    use super::hit::Hit;
+    #[pymodule_export]
     use super::keys::{
         canonical_cookies, detect_recipe, expire_view_cache, get_cache_key, learn_cache_key,
         query_pairs,
     };
     #[pymodule_export]
-    use super::lookup::{
-        Hit, LookUp, Names, Site, read_cache_control, read_vary, scope_of_tag, scopes_of_path,
-        scopes_of_tree,
-    };
+    use super::lookup::LookUp;
     #[pymodule_export]
     use super::queries::{Queries, new_rows, table_name};
+    #[pymodule_export]
+    use super::scopes::{scope_of_tag, scopes_of_path, scopes_of_tree};
+    #[pymodule_export]
+    use super::site::{Names, Site};
     #[pymodule_export]
     use super::slot::{cut, mask_token, take_out};
 }

@@ -50,9 +50,9 @@ def main() -> None:
 
 def read_generations_last() -> None:
     """When the page is stored, after all of its data."""
-    from viewcache import pipeline, queries
+    from viewcache import lease, queries
 
-    bind, entries = queries._bind, pipeline._entries
+    bind, entries = queries._bind, lease.entries
     put_off: list[Callable[[], None]] = []
 
     def later(making: Any, visit: Any, scopes: list[str], *, late: bool) -> None:
@@ -64,7 +64,7 @@ def read_generations_last() -> None:
         return entries(visit, response, permission)
 
     queries._bind = later
-    pipeline._entries = first
+    lease.entries = first
 
 
 class Cases:

@@ -1,0 +1,181 @@
+"""
+One request's way through the cache: its ``Visit``, at ``request._viewcache``.
+
+It begins with the look-up; on a miss it is the lease, which carries what the store step needs: the
+generations that were read before the view was, and the language and time zone that the key was
+made with.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import cast
+
+from django.http import HttpRequest
+
+from . import _core, stampede
+from . import request as canonical
+from .policy import Area
+from .store import Entry, Store
+
+logger = logging.getLogger("viewcache")
+
+_ATTRIBUTE = "_viewcache"
+#: Where a request may carry what makes the store of its visits, for ``explain()``.
+STORE = "_viewcache_store"
+
+
+class Visit:
+    """One request's way through the cache."""
+
+    __slots__ = (
+        "area",
+        "lookup",
+        "outer",
+        "reason",
+        "status",
+        "store",
+        "tags",
+        "takes_turns",
+        "teaches",
+        "turn",
+    )
+
+    def __init__(self, area: Area, outer: Visit | None = None) -> None:
+        self.area = area
+        #: The look-up, which is the lease after a miss; ``None`` when there was none.
+        self.lookup: _core.LookUp | None = None
+        self.store: Store | None = None
+        #: The visit of the middleware around this view, if it has one.
+        self.outer = outer
+        #: ``"hit"``, ``"miss"``, ``"stored"`` or ``"bypass"``; and why.
+        self.status = "bypass"
+        self.reason = ""
+        #: The page is not stored, but the scopes that it read are, for the next render.
+        self.teaches = False
+        #: This request renders the page that others wait for, with this turn of theirs.
+        self.turn: str | None = None
+        self.takes_turns = False
+        #: Scopes named before there was a look-up.
+        self.tags: list[str] = list(outer.tags) if outer else []
+
+    @property
+    def turn_seconds(self) -> int:
+        """How long a turn to render this page lasts."""
+        area = self.area
+        return stampede.seconds(
+            area.cache_timeout if area.page_timeout is None else area.page_timeout
+        )
+
+    def look_again(self, request: HttpRequest) -> _core.LookUp:
+        """A new look-up in place of one that has missed."""
+        area, begun = self.area, self.lookup
+        self.lookup = canonical.begin(request, key_prefix=area.key_prefix, only=area.query)
+        assert begun is not None
+        assert self.lookup is not None
+        self.lookup.read(self.tags)
+        return self.lookup
+
+    @property
+    def lease(self) -> _core.LookUp | None:
+        """The lease, while it may still be used to store a page."""
+        return self.lookup if self.status == "miss" else None
+
+    def is_for(self, area: Area) -> bool:
+        """Are pages of this area kept where this visit looked?"""
+        mine = self.area
+        return (mine.alias, mine.key_prefix) == (area.alias, area.key_prefix) and (
+            area.query is None or area.query is mine.query
+        )
+
+    def refuse(self, reason: str, *, teach: bool = False) -> None:
+        """Nothing of this visit is stored; at most what it taught of its URL."""
+        self.status, self.reason, self.teaches = "bypass", reason, teach
+
+    def taught(self) -> list[Entry]:
+        """What this visit teaches of its URL although its page is not stored."""
+        if not self.teaches or self.lookup is None:
+            return []
+        self.teaches = False
+        return [self.lookup.teach(time.time())]
+
+    def turn_without_page(self) -> str | None:
+        """The turn to give back, once; a URL whose page is not stored is not waited for."""
+        turn, self.turn = self.turn, None
+        if turn is None or self.lookup is None:
+            return None
+        stampede.passes.add(self.lookup.recipe_key)
+        return turn
+
+    @property
+    def around(self) -> Iterator[Visit]:
+        """This visit and those around it, from the inside out."""
+        visit: Visit | None = self
+        while visit is not None:
+            yield visit
+            visit = visit.outer
+
+    @property
+    def leases(self) -> list[tuple[_core.LookUp, Store]]:
+        """The leases of this visit and of those around it: one of them stores the page."""
+        return [
+            (visit.lease, visit.store)
+            for visit in self.around
+            if visit.lease is not None and visit.store is not None
+        ]
+
+    def settle(self, status: str, reason: str = "") -> None:
+        """The visit is over, and so is the one around it: a page is stored and served once."""
+        for visit in self.around:
+            if visit is self or visit.status == "miss":
+                visit.status, visit.reason = status, reason
+
+
+def visit_of(request: HttpRequest) -> Visit | None:
+    """The innermost visit of this request."""
+    return cast("Visit | None", request.__dict__.get(_ATTRIBUTE))
+
+
+def begin(request: HttpRequest, area: Area) -> Visit:
+    """A visit of this request to this area, within the one that it has."""
+    visit = Visit(area, visit_of(request))
+    request.__dict__[_ATTRIBUTE] = visit
+    return visit
+
+
+def expect(request: HttpRequest) -> Visit:
+    """A visit that has not begun: what is tagged before the look-up is kept on it."""
+    request.__dict__.pop(_ATTRIBUTE, None)
+    return begin(request, Area(None, "", None))
+
+
+#: Told of each miss: whoever has to know what the page that is made now will read.
+_on_lease: Callable[[Visit], None] | None = None
+
+
+def on_lease(told: Callable[[Visit], None] | None) -> None:
+    """Have this function told of each miss, once there is a lease."""
+    global _on_lease
+    _on_lease = told
+
+
+def miss(request: HttpRequest, visit: Visit, reason: str) -> None:
+    """The view answers, and the look-up is the lease to store its page with."""
+    visit.status, visit.reason = "miss", reason
+    # Django's own name for it; code that sets it to False keeps its page out of the cache.
+    request.__dict__["_cache_update_cache"] = True
+    if _on_lease is not None:
+        _on_lease(visit)
+
+
+def fault(visit: Visit, what: str, fault: Exception) -> None:
+    """The cache failed: one line in the log, and it is left alone for a moment."""
+    logger.warning(
+        "viewcache could not %s (%s: %s); the view answers.", what, type(fault).__name__, fault
+    )
+    if visit.store is not None:
+        visit.store.breaker.failed()
+    for fallen in visit.around:
+        fallen.refuse("cache fault")

@@ -1,0 +1,200 @@
+//! The lease: from a miss to the entries of its page.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::{Found, LookUp, Scope};
+use crate::key::{Fields, hex};
+use crate::recipe::Cookies;
+use crate::record::{self, Page, Slot};
+use crate::request::{Headers, page_key};
+
+/// Scopes that a page may carry beyond those of its path. A page with more is not cached: one
+/// that is cached but cannot be checked in one round trip is worse.
+pub const TAGS_LIMIT: usize = 512;
+
+/// How much longer than its pages a recipe is kept, so that it is not rewritten with each page.
+const RECIPE_MILLISECONDS: u64 = 24 * 60 * 60 * 1000;
+
+/// What the response that is to be stored says.
+#[derive(Debug)]
+pub struct Response<'a> {
+    pub status: u16,
+    pub reason: Option<&'a str>,
+    pub headers: Vec<(&'a str, &'a str)>,
+    pub body: &'a [u8],
+    pub slots: Vec<Slot<'a>>,
+    pub public: bool,
+    /// Header names of `Vary`, lower case, without `cookie`.
+    pub vary: BTreeSet<String>,
+    pub cookies: Cookies,
+    /// Seconds.
+    pub timeout: u64,
+}
+
+/// An entry to set: key, value, and seconds to keep it.
+pub type Entry = (String, Vec<u8>, u64);
+
+impl LookUp {
+    /// The lease: the key of the turn to render this page. The generations are in it, so an expiry
+    /// opens a new turn.
+    #[must_use]
+    pub fn turn_key(&self) -> String {
+        let mut fields = Fields::new("turn");
+        fields.bytes(
+            self.pages
+                .first()
+                .map_or(&self.request.url, |(_, digest)| digest),
+        );
+        for scope in self.scopes.iter().filter(|scope| scope.used) {
+            fields.text(&scope.text);
+            fields.bytes(&scope.generation.unwrap_or_default().to_le_bytes());
+        }
+        format!("viewcache.t1.{}", hex(&fields.digest()[..16]))
+    }
+
+    /// The lease: scopes that the page reads from here on. Their generations are read (see
+    /// [`LookUp::unclaimed`]) before the data that they guard.
+    pub fn read(&mut self, scopes: Vec<String>) {
+        for text in scopes {
+            match self.scopes.iter_mut().find(|scope| scope.text == text) {
+                Some(scope) => scope.used = true,
+                None => self.add_scope(text, true),
+            }
+        }
+    }
+
+    /// The lease: scopes that the page may come to read. They do not bind it until it does.
+    ///
+    /// Those to `remember` become part of the recipe: the next render of this URL asks for them.
+    pub fn expect(&mut self, scopes: Vec<String>, remember: bool) {
+        for text in scopes {
+            if !self.scopes.iter().any(|scope| scope.text == text) {
+                self.add_scope(text.clone(), false);
+            }
+            if let Some(scope) = self.scopes.iter_mut().find(|scope| scope.text == text) {
+                scope.remembered |= remember;
+            }
+        }
+    }
+
+    /// The lease: the recipe, widened by the scopes that were read, where no page is stored.
+    #[must_use]
+    pub fn teach(&mut self, now: u64) -> Entry {
+        let mut recipe = self.recipe.as_deref().cloned().unwrap_or_default();
+        recipe = recipe.widened(&BTreeSet::new(), &Cookies::None, &self.remembered());
+        recipe.expires_at = now.saturating_add(RECIPE_MILLISECONDS);
+        let entry = (
+            self.recipe_key.clone(),
+            recipe.encode(),
+            RECIPE_MILLISECONDS / 1000,
+        );
+        let recipe = Arc::new(recipe);
+        self.memory.put(self.request.url, Arc::clone(&recipe));
+        self.recipe = Some(recipe);
+        entry
+    }
+
+    fn remembered(&self) -> BTreeSet<String> {
+        let beyond_path = self.scopes.iter().skip(self.path_scopes);
+        beyond_path
+            .filter(|scope| scope.used || scope.remembered)
+            .map(|scope| scope.text.clone())
+            .collect()
+    }
+
+    /// Has the generation of this scope been read?
+    #[must_use]
+    pub fn has_read(&self, text: &str) -> bool {
+        self.scopes
+            .iter()
+            .any(|scope| scope.text == text && scope.generation.is_some())
+    }
+
+    /// The lease: keys of generations that the page needs and that were not there when asked.
+    #[must_use]
+    pub fn unclaimed(&self) -> Vec<&str> {
+        self.scopes
+            .iter()
+            .filter(|s| s.used && s.generation.is_none())
+            .map(|s| s.key.as_str())
+            .collect()
+    }
+
+    /// The lease: what was found under keys that [`LookUp::unclaimed`] named.
+    pub fn claim(&mut self, found: &dyn Found) {
+        self.read_generations(found);
+    }
+
+    /// The entries to set for a response that may be stored: the page, and the recipe where it
+    /// says something new or would be forgotten before the page. `Err` says why there are none.
+    ///
+    /// # Errors
+    /// When a generation is missing or the page has too many tags.
+    pub fn store(
+        &mut self,
+        response: Response<'_>,
+        headers: &dyn Headers,
+        now: u64,
+    ) -> Result<Vec<Entry>, &'static str> {
+        let used: Vec<&Scope> = self.scopes.iter().filter(|scope| scope.used).collect();
+        let (path, tags) = used.split_at(self.path_scopes.min(used.len()));
+        if tags.len() > TAGS_LIMIT {
+            return Err("too-many-tags");
+        }
+        let generations: Option<Vec<u64>> = path.iter().map(|scope| scope.generation).collect();
+        let tagged: Option<Vec<(&str, u64)>> = tags
+            .iter()
+            .map(|scope| Some((scope.text.as_str(), scope.generation?)))
+            .collect();
+        let (Some(generations), Some(tagged)) = (generations, tagged) else {
+            return Err("no-generation");
+        };
+        let names = self.remembered();
+        let known = self.recipe.as_deref().cloned().unwrap_or_default();
+        let mut recipe = known.widened(&response.vary, &response.cookies, &names);
+        let timeout = response.timeout.saturating_mul(1000);
+        let digest = self.request.digest(
+            self.request.method,
+            &recipe,
+            headers,
+            &self.site.ignored_cookies,
+        );
+        let page = Page {
+            flags: if response.public { record::PUBLIC } else { 0 },
+            status: response.status,
+            stored_at: now,
+            expires_at: now.saturating_add(timeout),
+            fingerprint: digest,
+            reason: response.reason,
+            generations,
+            tags: tagged,
+            headers: response.headers,
+            slots: response.slots,
+            body: response.body,
+        };
+        let mut entries = vec![(page_key(&digest), page.encode(), response.timeout)];
+        self.pages = vec![(page_key(&digest), digest)];
+        let lasts = self.recipe.is_some() && recipe.expires_at >= now.saturating_add(timeout);
+        if !lasts || !recipe.says_the_same(&known) {
+            let life = timeout.saturating_add(RECIPE_MILLISECONDS);
+            recipe.expires_at = now.saturating_add(life);
+            // After the page, so that whoever knows the recipe finds it.
+            entries.push((self.recipe_key.clone(), recipe.encode(), life / 1000));
+        }
+        let recipe = Arc::new(recipe);
+        self.memory.put(self.request.url, Arc::clone(&recipe));
+        self.recipe = Some(recipe);
+        Ok(entries)
+    }
+
+    /// The keys of the generations that are not known, of used scopes and of expected ones.
+    #[must_use]
+    pub fn unread(&self) -> Vec<&str> {
+        self.scopes
+            .iter()
+            .filter(|s| s.generation.is_none())
+            .map(|s| s.key.as_str())
+            .collect()
+    }
+}

@@ -1,0 +1,217 @@
+//! One request's way through the cache, as a machine that does no I/O: it says which keys it wants,
+//! is told what was found, and ends as a hit or as a lease.
+//!
+//! ```text
+//! begin ─▶ wanted ─▶ receive ─▶ hit
+//!            ▲          │
+//!            └──────────┤  the recipe was unknown, or another than remembered
+//!                       └▶ miss: the lease (unclaimed ─▶ receive) ─▶ store
+//! ```
+//!
+//! The lease is the same object: it holds the generations that were read before the render.
+
+mod judge;
+mod lease;
+mod miss;
+
+use std::sync::Arc;
+
+pub use lease::{Entry, Response, TAGS_LIMIT};
+pub use miss::Miss;
+
+use crate::recipe::{Memory, Recipe};
+use crate::request::{Headers, Method, Request, Site, page_key};
+use crate::scope;
+
+/// What the cache had under the keys that were wanted.
+pub trait Found {
+    fn generation(&self, key: &str) -> Option<u64>;
+    fn bytes(&self, key: &str) -> Option<&[u8]>;
+}
+
+/// A scope of this request's page, and what its generation was when it was read.
+#[derive(Debug, Clone)]
+struct Scope {
+    text: String,
+    key: String,
+    generation: Option<u64>,
+    /// The page reads it. Those that only a recipe hinted at do not bind the page.
+    used: bool,
+    /// It is part of the recipe that this request teaches, though it does not bind its page.
+    remembered: bool,
+}
+
+/// Where the machine stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Stage {
+    /// Nothing was asked yet.
+    First,
+    /// The recipe is known now; the page and the generations of its tags are not.
+    Second,
+    /// The page has tags that the recipe did not name.
+    Third,
+    Hit(usize),
+    Missed(Miss),
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct LookUp {
+    site: Arc<Site>,
+    memory: Arc<Memory>,
+    request: Request,
+    recipe_key: String,
+    /// The recipe that the store has, or the remembered one until the store has answered.
+    recipe: Option<Arc<Recipe>>,
+    /// Keys and digests of the pages that can answer: GET's, and for HEAD its own, too.
+    pages: Vec<(String, [u8; 32])>,
+    /// Those of the path first.
+    scopes: Vec<Scope>,
+    path_scopes: usize,
+    stage: Stage,
+}
+
+impl LookUp {
+    /// `None` when the path is beyond the limits of what is cached.
+    pub fn begin(
+        site: Arc<Site>,
+        memory: Arc<Memory>,
+        request: Request,
+        headers: &dyn Headers,
+    ) -> Option<Self> {
+        let chain = scope::chain(&request.path)?;
+        let mut this = Self {
+            recipe_key: request.recipe_key(),
+            recipe: memory.get(&request.url),
+            pages: Vec::new(),
+            scopes: Vec::with_capacity(chain.len() + 4),
+            path_scopes: chain.len(),
+            stage: Stage::First,
+            site,
+            memory,
+            request,
+        };
+        for text in chain {
+            this.add_scope(text, true);
+        }
+        this.use_recipe(headers);
+        Some(this)
+    }
+
+    /// The keys to fetch now, pages and recipes first, then generations. Both are empty when there
+    /// is nothing more to ask.
+    #[must_use]
+    pub fn wanted(&self) -> (Vec<&str>, Vec<&str>) {
+        let pages = self.pages.iter().map(|(key, _)| key.as_str());
+        match self.stage {
+            Stage::First => (
+                std::iter::once(self.recipe_key.as_str())
+                    .chain(pages)
+                    .collect(),
+                self.scopes.iter().map(|scope| scope.key.as_str()).collect(),
+            ),
+            Stage::Second | Stage::Third => (pages.collect(), self.unread()),
+            Stage::Hit(_) | Stage::Missed(_) => (Vec::new(), Vec::new()),
+        }
+    }
+
+    /// What was found under the wanted keys.
+    pub fn receive(&mut self, found: &dyn Found, headers: &dyn Headers, now: u64) {
+        self.read_generations(found);
+        if self.stage == Stage::First && !self.receive_recipe(found, headers) {
+            return;
+        }
+        if !matches!(self.stage, Stage::Hit(_) | Stage::Missed(_)) {
+            self.judge(found, now);
+        }
+    }
+
+    /// The key of the page that answers, once there is one.
+    #[must_use]
+    pub fn hit(&self) -> Option<&str> {
+        match self.stage {
+            Stage::Hit(at) => self.pages.get(at).map(|(key, _)| key.as_str()),
+            _ => None,
+        }
+    }
+
+    /// The key of the page that answers, or of the one that was looked for or stored.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.hit().or_else(|| Some(self.pages.first()?.0.as_str()))
+    }
+
+    #[must_use]
+    pub fn miss(&self) -> Option<&Miss> {
+        match &self.stage {
+            Stage::Missed(miss) => Some(miss),
+            _ => None,
+        }
+    }
+
+    /// The recipe as the store has it.
+    #[must_use]
+    pub fn recipe(&self) -> Option<&Recipe> {
+        self.recipe.as_deref()
+    }
+
+    #[must_use]
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// The scopes that bind the page, and whether each had a generation.
+    pub fn used_scopes(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.scopes
+            .iter()
+            .filter(|s| s.used)
+            .map(|s| (s.text.as_str(), s.generation.is_some()))
+    }
+
+    fn add_scope(&mut self, text: String, used: bool) {
+        let key = scope::key(&self.site.id, &text);
+        self.scopes.push(Scope {
+            text,
+            key,
+            generation: None,
+            used,
+            remembered: false,
+        });
+    }
+
+    /// Derives the page's keys and the scopes to ask for from the recipe that is known.
+    fn use_recipe(&mut self, headers: &dyn Headers) {
+        self.pages.clear();
+        let Some(recipe) = self.recipe.clone() else {
+            return;
+        };
+        let methods: &[Method] = match self.request.method {
+            Method::Get => &[Method::Get],
+            Method::Head => &[Method::Get, Method::Head],
+        };
+        for method in methods {
+            let digest = self
+                .request
+                .digest(*method, &recipe, headers, &self.site.ignored_cookies);
+            self.pages.push((page_key(&digest), digest));
+        }
+        for tag in &recipe.tags {
+            if !self.scopes.iter().any(|scope| scope.text == *tag) {
+                self.add_scope(tag.clone(), false);
+            }
+        }
+    }
+
+    /// A generation that was read once stands: reading it again later could only be younger than
+    /// data that was read in between.
+    fn read_generations(&mut self, found: &dyn Found) {
+        for scope in &mut self.scopes {
+            if scope.generation.is_none() {
+                scope.generation = found.generation(&scope.key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

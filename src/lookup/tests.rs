@@ -1,0 +1,286 @@
+//! The machine against a cache in memory: no Python, no I/O.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::*;
+use crate::glob::Globs;
+use crate::query;
+use crate::recipe::Cookies;
+
+#[derive(Default)]
+struct Cache {
+    bytes: HashMap<String, Vec<u8>>,
+    generations: HashMap<String, u64>,
+}
+
+impl Found for Cache {
+    fn generation(&self, key: &str) -> Option<u64> {
+        self.generations.get(key).copied()
+    }
+    fn bytes(&self, key: &str) -> Option<&[u8]> {
+        self.bytes.get(key).map(Vec::as_slice)
+    }
+}
+
+struct CookieOnly(&'static str);
+
+impl Headers for CookieOnly {
+    fn get(&self, name: &str) -> Option<String> {
+        (name == "cookie").then(|| self.0.into())
+    }
+}
+
+struct World {
+    site: Arc<Site>,
+    memory: Arc<Memory>,
+    cache: Cache,
+    next: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            site: Arc::new(Site::new(
+                "",
+                String::new(),
+                Globs::default(),
+                query::Rules::default(),
+            )),
+            memory: Arc::new(Memory::new(100, 100_000)),
+            cache: Cache::default(),
+            next: 0,
+        }
+    }
+
+    fn token(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// The machine after all its round trips, and how many there were.
+    fn look_up(&self, cookie: &'static str, now: u64) -> (LookUp, usize) {
+        let request = Request {
+            url: [9; 32],
+            path: "/a/b".into(),
+            method: Method::Get,
+            language: None,
+            zone: None,
+            authorized: false,
+        };
+        let (site, memory) = (Arc::clone(&self.site), Arc::clone(&self.memory));
+        let headers = CookieOnly(cookie);
+        let mut lookup = LookUp::begin(site, memory, request, &headers).unwrap();
+        let mut trips = 0;
+        while !lookup.wanted().0.is_empty() {
+            lookup.receive(&self.cache, &headers, now);
+            trips += 1;
+            assert!(trips < 4);
+        }
+        (lookup, trips)
+    }
+
+    fn claim(&mut self, lookup: &mut LookUp) {
+        let keys: Vec<String> = lookup.unclaimed().into_iter().map(String::from).collect();
+        for key in keys {
+            let token = self.token();
+            self.cache.generations.entry(key).or_insert(token);
+        }
+        lookup.claim(&self.cache);
+    }
+
+    fn store(
+        &mut self,
+        lookup: &mut LookUp,
+        cookie: &'static str,
+        cookies: Cookies,
+        now: u64,
+    ) -> usize {
+        let response = Response {
+            status: 200,
+            reason: None,
+            headers: vec![],
+            body: b"body",
+            slots: vec![],
+            public: false,
+            vary: BTreeSet::new(),
+            cookies,
+            timeout: 60,
+        };
+        let entries = lookup.store(response, &CookieOnly(cookie), now).unwrap();
+        let count = entries.len();
+        for (key, value, _) in entries {
+            self.cache.bytes.insert(key, value);
+        }
+        count
+    }
+
+    fn expire(&mut self, scope: &str) {
+        let token = self.token();
+        self.cache
+            .generations
+            .insert(scope::key(&self.site.id, scope), token);
+    }
+}
+
+fn theme() -> Cookies {
+    Cookies::Named(["theme".to_string()].into())
+}
+
+#[test]
+fn a_page_is_found_in_one_trip_once_the_url_is_known() {
+    let mut world = World::new();
+    let (mut lease, trips) = world.look_up("x=1", 0);
+    assert_eq!((lease.miss(), trips), (Some(&Miss::UnknownUrl), 1));
+    world.claim(&mut lease);
+    assert_eq!(world.store(&mut lease, "x=1", Cookies::None, 0), 2);
+    assert_eq!(world.look_up("x=2", 0).1, 1);
+    assert!(world.look_up("x=2", 0).0.hit().is_some());
+    world.memory = Arc::new(Memory::new(100, 100_000));
+    let (found, trips) = world.look_up("x=3", 0);
+    assert_eq!((found.hit().is_some(), trips), (true, 2));
+    assert_eq!(world.look_up("", 60_000).0.miss(), Some(&Miss::TimedOut));
+}
+
+#[test]
+fn every_scope_of_the_page_expires_it() {
+    for scope in ["path:/a/b", "tree:/a/", "tree:/", "tag:t"] {
+        let mut world = World::new();
+        let (mut lease, _) = world.look_up("", 0);
+        lease.read(vec!["tag:t".into()]);
+        world.claim(&mut lease);
+        world.store(&mut lease, "", Cookies::None, 0);
+        assert!(world.look_up("", 0).0.hit().is_some());
+        world.expire("path:/a");
+        world.expire("tree:/a/b/");
+        assert!(world.look_up("", 0).0.hit().is_some());
+        world.expire(scope);
+        assert_eq!(
+            world.look_up("", 0).0.miss(),
+            Some(&Miss::Expired(scope.into()))
+        );
+        world.cache.generations.clear();
+        assert!(matches!(
+            world.look_up("", 0).0.miss(),
+            Some(Miss::GenerationGone(_))
+        ));
+    }
+}
+
+#[test]
+fn an_expiry_during_the_render_outlives_the_store() {
+    let mut world = World::new();
+    let (mut lease, _) = world.look_up("", 0);
+    world.claim(&mut lease);
+    world.expire("path:/a/b");
+    world.store(&mut lease, "", Cookies::None, 0);
+    assert_eq!(
+        world.look_up("", 0).0.miss(),
+        Some(&Miss::Expired("path:/a/b".into()))
+    );
+}
+
+#[test]
+fn a_lease_without_generations_stores_nothing() {
+    let mut world = World::new();
+    let (mut lease, _) = world.look_up("", 0);
+    lease.claim(&Cache::default());
+    let response = Response {
+        status: 200,
+        reason: None,
+        headers: vec![],
+        body: b"",
+        slots: vec![],
+        public: false,
+        vary: BTreeSet::new(),
+        cookies: Cookies::None,
+        timeout: 1,
+    };
+    assert_eq!(
+        lease.store(response, &CookieOnly(""), 0),
+        Err("no-generation")
+    );
+    world.claim(&mut lease);
+    assert_eq!(world.store(&mut lease, "", Cookies::None, 0), 2);
+}
+
+#[test]
+fn a_wider_recipe_is_learnt_and_never_forgotten() {
+    let mut world = World::new();
+    let (mut lease, _) = world.look_up("theme=dark", 0);
+    world.claim(&mut lease);
+    world.store(&mut lease, "theme=dark", theme(), 0);
+    assert_eq!(
+        world.look_up("theme=light", 0).0.miss(),
+        Some(&Miss::UnknownVariant)
+    );
+    assert!(world.look_up("b=1; theme=dark", 0).0.hit().is_some());
+    let (mut lease, _) = world.look_up("theme=light", 0);
+    assert_eq!(world.store(&mut lease, "theme=light", Cookies::None, 0), 1);
+    assert!(world.look_up("theme=light", 0).0.hit().is_some());
+    assert!(world.look_up("", 0).0.hit().is_none());
+}
+
+#[test]
+fn another_process_widening_the_recipe_costs_a_trip_and_no_wrong_page() {
+    let mut world = World::new();
+    let (mut lease, _) = world.look_up("theme=dark", 0);
+    world.claim(&mut lease);
+    world.store(&mut lease, "theme=dark", Cookies::None, 0);
+    let mine = Arc::clone(&world.memory);
+    world.memory = Arc::new(Memory::new(100, 100_000));
+    let (mut lease, _) = world.look_up("theme=dark", 0);
+    lease.read(vec!["tag:new".into()]);
+    world.claim(&mut lease);
+    world.store(&mut lease, "theme=dark", theme(), 0);
+    world.memory = mine;
+    let (found, trips) = world.look_up("theme=light", 0);
+    assert_eq!((found.miss(), trips), (Some(&Miss::UnknownVariant), 2));
+    let (found, trips) = world.look_up("theme=dark", 0);
+    assert_eq!((found.hit().is_some(), trips), (true, 1));
+}
+
+#[test]
+fn tags_that_the_recipe_does_not_name_are_asked_for() {
+    let mut world = World::new();
+    let (mut lease, _) = world.look_up("", 0);
+    lease.read(vec!["tag:t".into()]);
+    world.claim(&mut lease);
+    world.store(&mut lease, "", Cookies::None, 0);
+    let key = lease.request().recipe_key();
+    let recipe = Recipe {
+        tags: BTreeSet::new(),
+        ..Recipe::decode(&world.cache.bytes[&key]).unwrap()
+    };
+    world.cache.bytes.insert(key, recipe.encode());
+    world.memory = Arc::new(Memory::new(100, 100_000));
+    let (found, trips) = world.look_up("", 0);
+    assert_eq!((found.hit().is_some(), trips), (true, 3));
+    world.expire("tag:t");
+    assert_eq!(
+        world.look_up("", 0).0.miss(),
+        Some(&Miss::Expired("tag:t".into()))
+    );
+}
+
+#[test]
+fn a_swapped_or_damaged_entry_is_a_miss() {
+    let mut world = World::new();
+    for cookie in ["theme=dark", "theme=light"] {
+        let (mut lease, _) = world.look_up(cookie, 0);
+        world.claim(&mut lease);
+        world.store(&mut lease, cookie, theme(), 0);
+    }
+    let dark = world.look_up("theme=dark", 0).0.hit().unwrap().to_string();
+    let light = world.look_up("theme=light", 0).0.hit().unwrap().to_string();
+    let swapped = world.cache.bytes[&dark].clone();
+    world.cache.bytes.insert(light.clone(), swapped);
+    assert_eq!(
+        world.look_up("theme=light", 0).0.miss(),
+        Some(&Miss::Damaged)
+    );
+    world.cache.bytes.insert(light, b"junk".to_vec());
+    assert_eq!(
+        world.look_up("theme=light", 0).0.miss(),
+        Some(&Miss::Damaged)
+    );
+}

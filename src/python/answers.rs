@@ -1,0 +1,88 @@
+//! What Python hands over to the machine: the request's headers, and what a `get_many` found.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+
+use crate::lookup::Found;
+use crate::request::Headers;
+
+/// The request's headers, read from `META` when a recipe names them.
+///
+/// A value that cannot be read as text (a lone surrogate) is kept as an error, and the request
+/// goes past the cache.
+pub(super) struct Meta<'a, 'py> {
+    meta: &'a Bound<'py, PyDict>,
+    error: std::cell::RefCell<Option<PyErr>>,
+}
+
+impl<'a, 'py> Meta<'a, 'py> {
+    pub(super) fn new(meta: &'a Bound<'py, PyDict>) -> Self {
+        Self {
+            meta,
+            error: std::cell::RefCell::new(None),
+        }
+    }
+
+    pub(super) fn check(&self) -> PyResult<()> {
+        self.error.borrow_mut().take().map_or(Ok(()), Err)
+    }
+}
+
+impl Headers for Meta<'_, '_> {
+    fn get(&self, name: &str) -> Option<String> {
+        let mut key = String::with_capacity(name.len() + 5);
+        key.push_str("HTTP_");
+        key.extend(name.chars().map(|c| {
+            if c == '-' {
+                '_'
+            } else {
+                c.to_ascii_uppercase()
+            }
+        }));
+        let value = self.meta.get_item(key).ok()??;
+        match value.extract::<String>() {
+            Ok(text) => Some(text),
+            Err(error) => {
+                self.error.borrow_mut().get_or_insert(error);
+                None
+            }
+        }
+    }
+}
+
+/// What a `get_many` found. The entries that hold bytes are held, so that they can be lent.
+pub(super) struct Answers<'a, 'py> {
+    found: &'a Bound<'py, PyDict>,
+    bytes: Vec<(String, Bound<'py, PyBytes>)>,
+}
+
+impl<'a, 'py> Answers<'a, 'py> {
+    /// Anything that is not `bytes` under one of these keys is not ours, and absent.
+    pub(super) fn new(found: &'a Bound<'py, PyDict>, keys: &[&str]) -> Self {
+        let held = |key: &&str| {
+            let value = found.get_item(*key).ok()??.cast_into::<PyBytes>().ok()?;
+            Some(((*key).to_string(), value))
+        };
+        Self {
+            found,
+            bytes: keys.iter().filter_map(held).collect(),
+        }
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&Bound<'py, PyBytes>> {
+        self.bytes
+            .iter()
+            .find(|(held, _)| held == key)
+            .map(|(_, value)| value)
+    }
+}
+
+impl Found for Answers<'_, '_> {
+    fn generation(&self, key: &str) -> Option<u64> {
+        self.found.get_item(key).ok()??.extract().ok()
+    }
+
+    fn bytes(&self, key: &str) -> Option<&[u8]> {
+        self.get(key).map(PyBytesMethods::as_bytes)
+    }
+}

@@ -1,0 +1,141 @@
+//! The site: what all of its keys share, and where a look-up begins.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::answers::Meta;
+use super::lookup::LookUp;
+use crate::generation;
+use crate::glob::Globs;
+use crate::lookup as machine;
+use crate::query::Rules;
+use crate::recipe::Memory;
+use crate::request::{self, Method, Parts, Request};
+use crate::scope;
+
+/// A compiled list of patterns.
+#[pyclass(frozen, module = "viewcache._core")]
+pub struct Names(Globs);
+
+#[pymethods]
+impl Names {
+    #[new]
+    fn new(patterns: Vec<String>) -> Self {
+        Self(Globs::new(patterns))
+    }
+
+    /// Does any of the patterns match the whole name?
+    fn matches(&self, name: &str) -> bool {
+        self.0.matches(name)
+    }
+}
+
+/// What all keys of a site share, and what this process remembers of its recipes.
+#[pyclass(frozen, module = "viewcache._core")]
+pub struct Site {
+    site: Arc<request::Site>,
+    memory: Arc<Memory>,
+}
+
+#[pymethods]
+impl Site {
+    #[new]
+    #[pyo3(signature = (key_prefix, *, release, ignore_cookies, ignore_query, sort_query, memory_entries, memory_bytes))]
+    fn new(
+        key_prefix: &str,
+        release: String,
+        ignore_cookies: Vec<String>,
+        ignore_query: Vec<String>,
+        sort_query: bool,
+        memory_entries: usize,
+        memory_bytes: usize,
+    ) -> Self {
+        let query = Rules {
+            ignored: Globs::new(ignore_query),
+            sorted: sort_query,
+        };
+        let site = request::Site::new(key_prefix, release, Globs::new(ignore_cookies), query);
+        Self {
+            site: Arc::new(site),
+            memory: Arc::new(Memory::new(memory_entries, memory_bytes)),
+        }
+    }
+
+    /// Begins a look-up; `None` when the path is beyond the limits of what is cached.
+    #[pyo3(signature = (meta, *, method, key_prefix, scheme, host, path, query, raw_query, only, language, zone))]
+    #[allow(clippy::too_many_arguments)]
+    fn look_up(
+        &self,
+        meta: Bound<'_, PyDict>,
+        method: &str,
+        key_prefix: &str,
+        scheme: &str,
+        host: &str,
+        path: &str,
+        query: &str,
+        raw_query: bool,
+        only: Option<&Names>,
+        language: Option<String>,
+        zone: Option<String>,
+    ) -> PyResult<Option<LookUp>> {
+        let only = only.map(|names| &names.0);
+        let parts = Parts {
+            key_prefix,
+            scheme,
+            host,
+            path,
+            query,
+            only,
+            raw_query,
+        };
+        let request = Request {
+            url: parts.digest(&self.site),
+            path: path.to_string(),
+            method: if method == "HEAD" {
+                Method::Head
+            } else {
+                Method::Get
+            },
+            language,
+            zone,
+            authorized: meta
+                .get_item(pyo3::intern!(meta.py(), "HTTP_AUTHORIZATION"))?
+                .is_some(),
+        };
+        let headers = Meta::new(&meta);
+        let begun = machine::LookUp::begin(
+            Arc::clone(&self.site),
+            Arc::clone(&self.memory),
+            request,
+            &headers,
+        );
+        headers.check()?;
+        let meta = meta.unbind();
+        Ok(begun.map(|machine| LookUp::new(machine, meta)))
+    }
+
+    /// The cache keys of these scopes' generations.
+    fn generation_keys(&self, scopes: Vec<String>) -> Vec<String> {
+        scopes
+            .iter()
+            .map(|scope| scope::key(&self.site.id, scope))
+            .collect()
+    }
+
+    /// What to write to expire these scopes: their keys, each with a new generation.
+    fn expiry<'py>(&self, py: Python<'py>, scopes: Vec<String>) -> PyResult<Bound<'py, PyDict>> {
+        let entries = PyDict::new(py);
+        for scope in scope::widest(scopes) {
+            entries.set_item(scope::key(&self.site.id, &scope), generation::fresh()?)?;
+        }
+        Ok(entries)
+    }
+
+    /// How many recipes this process remembers.
+    #[getter]
+    fn remembered(&self) -> usize {
+        self.memory.len()
+    }
+}
