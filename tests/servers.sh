@@ -8,6 +8,8 @@ done
 # Debian keeps PostgreSQL's programs away from the path.
 ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v initdb >/dev/null ||
     missing="$missing postgresql"
+# Nor are those of servers on everybody's path.
+[ -x /usr/sbin/mariadbd ] || command -v mariadbd >/dev/null || missing="$missing mariadb-server"
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" = 0 ]; then sudo=

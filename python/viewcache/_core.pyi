@@ -173,11 +173,11 @@ class Queries:
     ) -> Queries: ...
     def analyse(
         self, text: str, vendor: str, params: Any, many: bool
-    ) -> tuple[list[str], list[str], list[str], list[str], bool, tuple[str, bool] | None]:
+    ) -> tuple[list[str], list[str], list[str], list[str], bool | None, tuple[str, bool] | None]:
         """
         What a statement does: scopes read, scopes written, names read that are no known table,
-        tables whose new rows the database numbers, whether a transaction begins, and why it was
-        not understood (with whether it may write).
+        tables whose new rows the database numbers, whether a transaction begins (``False``: the
+        open one ends), and why it was not understood (with whether it may write).
         """
 
 @final

@@ -100,7 +100,7 @@ def _commit(connection: ref[BaseDatabaseWrapper]) -> None:
     found = connection()
     assert found is not None
     type(found).commit(found)
-    settle(found)
+    _end(found)
 
 
 def is_waiting(connection: BaseDatabaseWrapper) -> bool:
@@ -115,6 +115,31 @@ def settle(connection: BaseDatabaseWrapper) -> None:
         write(list(scopes))
 
 
+#: MySQL's open transactions that a ``BEGIN`` of somebody's own began, by the drivers' connections.
+#: Of the drivers one does not tell whether one is open, and another only after it has written.
+_begun: WeakSet[Any] = WeakSet()
+
+
+def follow(connection: BaseDatabaseWrapper, begins: bool) -> None:
+    """A statement has begun a transaction, or has ended the one that was open."""
+    if connection.vendor == "mysql":
+        # Beginning another ends the one that was open.
+        _end(connection)
+        if begins:
+            _begun.add(connection.connection)
+
+
+def _end(connection: BaseDatabaseWrapper) -> None:
+    """What was written before is committed, even where the next transaction has begun already."""
+    if connection.vendor != "mysql":
+        settle(connection)
+        return
+    _begun.discard(connection.connection)
+    if connection in _waiting and not connection.in_atomic_block:
+        scopes, write = _waiting.pop(connection)
+        write(list(scopes))
+
+
 def in_transaction(connection: BaseDatabaseWrapper) -> bool:
     """Is a transaction open, whoever began it?"""
     raw: Any = connection.connection
@@ -125,7 +150,4 @@ def in_transaction(connection: BaseDatabaseWrapper) -> bool:
     if connection.vendor == "postgresql":
         # psycopg's numbers: active, in a transaction, in one that has failed.
         return raw.info.transaction_status in (1, 2, 3)
-    status = getattr(raw, "server_status", None)
-    if isinstance(status, int):
-        return bool(status & 1)  # PyMySQL: SERVER_STATUS_IN_TRANS
-    return connection.in_atomic_block or not connection.autocommit
+    return connection.in_atomic_block or not connection.autocommit or raw in _begun

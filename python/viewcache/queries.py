@@ -108,7 +108,8 @@ def watch(
     if making is not None and (reads or others or refused):
         _read(making, connection, reads, others, refused)
     if begins:
-        _snapshots[connection] = False
+        # MySQL has a word for one that sees the data of its beginning.
+        _snapshots[connection] = "SNAPSHOT" in str(sql).upper()
     elif reads or others or refused:
         _snapshots[connection] = True
     if refused is not None and refused[1]:
@@ -116,10 +117,13 @@ def watch(
         writes = [ANY_TABLE]
     # What SQLite reads while an earlier query is still open is as old as that one.
     whole = making is not None and connection.vendor == "sqlite"
-    if not writes and not whole and not commit.is_waiting(connection):
+    if not writes and not whole and begins is None and not commit.is_waiting(connection):
         return execute(sql, params, many, context)
     try:
         result = execute(sql, params, many, context)
+        if begins is not None:
+            with _quietly():
+                commit.follow(connection, begins)
         if writes or (whole and reads):
             result = _finished(context["cursor"], connection, result)
         for table in numbered:

@@ -25,14 +25,14 @@ pub struct Queries {
 }
 
 /// Scopes read, scopes written, other names read (tables or views), tables whose new rows the
-/// database numbers, a transaction begins, and why the statement was not understood with whether
+/// database numbers, whether a transaction begins (`false`: the open one ends), and why the statement was not understood with whether
 /// it may write.
 type Found = (
     Vec<String>,
     Vec<String>,
     Vec<String>,
     Vec<String>,
-    bool,
+    Option<bool>,
     Option<(String, bool)>,
 );
 
@@ -84,7 +84,7 @@ impl Queries {
                     Vec::new(),
                     Vec::new(),
                     Vec::new(),
-                    false,
+                    None,
                     Some(why),
                 ));
             }
@@ -100,7 +100,14 @@ impl Queries {
         let mut writes = BTreeSet::new();
         let mut numbered = Vec::new();
         self.writes(&analysis, &sets, &mut writes, &mut numbered);
-        let begins = analysis.control.contains(&Control::Begin);
+        let begins = match analysis.control.last() {
+            Some(Control::Begin) => Some(true),
+            Some(Control::Commit | Control::Rollback) => Some(false),
+            // In MySQL the definition of a table ends the transaction.
+            _ => (analysis.writes.iter())
+                .any(|write| write.kind == WriteKind::Schema)
+                .then_some(false),
+        };
         Ok((
             reads.into_iter().collect(),
             writes.into_iter().collect(),

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,9 @@ IN_CI = os.environ.get("CI") == "true"
 _numbers = itertools.count()
 
 
-@pytest.fixture(scope="session")
-def postgresql_server() -> Iterator[str]:
-    """A real PostgreSQL: the URL of the server."""
+def _server(running: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
     try:
-        with databases.postgresql() as url:
+        with running() as url:
             yield url
     except ServerMissingError as missing:
         if IN_CI:
@@ -39,17 +38,33 @@ def postgresql_server() -> Iterator[str]:
         pytest.skip(str(missing))
 
 
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    """A real PostgreSQL: the URL of the server."""
+    yield from _server(databases.postgresql)
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[str]:
+    """A real MariaDB: the URL of the server."""
+    yield from _server(databases.mariadb)
+
+
 @pytest.fixture
 def database_of(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
-    """The URL of a new database of this kind: ``sqlite``, ``postgresql`` or ``repeatable``."""
+    """
+    The URL of a new database of this kind: ``sqlite``, ``postgresql`` or ``mariadb``, the latter
+    two with `` repeatable`` after them for transactions that see the data of their first read.
+    """
 
     def make(kind: str) -> str:
+        number = next(_numbers)
         if kind == "sqlite":
-            return f"sqlite://{tmp_path / 'shop.sqlite3'}"
-        server = request.getfixturevalue("postgresql_server")
-        name = f"shop_{next(_numbers)}"
-        databases.run(server, f"CREATE DATABASE {name}")
-        return f"{server}/{name}" + ("?repeatable_read" if kind == "repeatable" else "")
+            return f"sqlite://{tmp_path / f'shop{number}.sqlite3'}"
+        kind, _, isolation = kind.partition(" ")
+        server: str = request.getfixturevalue(f"{kind}_server")
+        databases.run(server, f"CREATE DATABASE shop_{number}")
+        return f"{server}/shop_{number}" + (isolation and f"?{isolation}_read")
 
     return make
 
@@ -58,12 +73,17 @@ def database_of(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str
 def in_shop(
     redis_server: Server, database_of: Callable[[str], str]
 ) -> Callable[..., dict[str, Any]]:
-    """Run a module of the shop in a process of its own; what it prints, as JSON."""
+    """
+    Run a module of the shop in a process of its own, on the cache of this number; what it prints,
+    as JSON.
+    """
 
-    def run(module: str, kind: str, *arguments: str, url: str | None = None) -> dict[str, Any]:
+    def run(
+        module: str, kind: str, *arguments: str, url: str | None = None, cache: int = 0
+    ) -> dict[str, Any]:
         command = [sys.executable, "-m", module, "--database", url or database_of(kind)]
         done = subprocess.run(
-            [*command, "--cache", redis_server.location, *arguments],
+            [*command, "--cache", f"{redis_server.location}/{cache}", *arguments],
             cwd=HERE,
             capture_output=True,
             text=True,

@@ -27,7 +27,7 @@ def main() -> None:
     from django.db import connection
     from viewcache import queries
 
-    from shop.models import MODELS, Brand, Category, Item
+    from shop.models import TABLES, Brand, Category, Item
 
     cache.clear()
     if asked.broken == "snapshots":
@@ -37,7 +37,7 @@ def main() -> None:
     elif asked.broken == "whole":
         queries._finished = lambda wrapper, connection, result: result  # type: ignore[assignment]
     with connection.schema_editor() as editor:
-        for model in MODELS:
+        for model in TABLES:
             editor.create_model(model)
     category = Category.objects.create(name="c")
     for number in range(1, 4):
@@ -45,7 +45,33 @@ def main() -> None:
         Item.objects.create(
             pk=number, name="old", slug=f"i{number}", brand=brand, category=category
         )
-    print(json.dumps(Cases().run()))
+    print(json.dumps({"isolation": isolation(), **Cases().run()}))
+
+
+def isolation() -> str:
+    """What the server says of a transaction, and what it does: does it see what others commit?"""
+    from django.db import connection, transaction
+
+    from shop.models import Brand
+
+    def change() -> None:
+        Brand.objects.filter(pk=3).update(name="new")
+
+    cases = Cases()
+    with transaction.atomic():
+        before = Brand.objects.get(pk=3).name
+        cases.change = change
+        cases.meanwhile()
+        sees = Brand.objects.get(pk=3).name != before
+        if connection.vendor == "sqlite":
+            assert not sees
+            return "snapshot"
+        variable = {"postgresql": "SHOW transaction_isolation", "mysql": "SELECT @@tx_isolation"}
+        with connection.cursor() as cursor:
+            cursor.execute(variable[connection.vendor])
+            level = str(cursor.fetchone()[0]).replace("-", " ").lower()
+    assert sees == (level == "read committed"), level
+    return level
 
 
 def read_generations_last() -> None:
@@ -171,7 +197,38 @@ class Cases:
                         stored += visit.status in ("hit", "stored")
                         if served != page():
                             old.append(path)
+        old += [name for name in ("raw", "manual") if self.is_old_after(name, before_store)]
         return {"old": old, "stored": stored, "reasons": sorted(reasons)}
+
+    def is_old_after(self, kind: str, page: Callable[[], str]) -> bool:
+        """
+        Is a page old that somebody else got between a write and its commit, where the transaction
+        is none of Django's blocks?
+        """
+        from django.db import connection, transaction
+
+        from shop.models import Item
+
+        Item.objects.update(name="old")
+        get = self.site(page, "plain", transaction)
+        self.change = lambda: get(f"/{kind}/")
+        if kind == "raw":
+            with connection.cursor() as cursor:
+                cursor.execute("BEGIN")
+                cursor.execute("UPDATE shop_item SET name = 'new' WHERE id = 1")
+                self.meanwhile()
+                cursor.execute("COMMIT")
+        else:
+            transaction.set_autocommit(False)
+            Item.objects.filter(pk=1).update(name="new")
+            self.meanwhile()
+            transaction.commit()
+            # Nobody says another word on this connection until the page is served.
+            self.change = lambda: get(f"/{kind}/")
+            self.meanwhile()
+            transaction.set_autocommit(True)
+        served, _ = get(f"/{kind}/")
+        return served != page()
 
     def site(self, page: Callable[[], str], way: str, transaction: Any) -> Callable[[str], Any]:
         from django.http import HttpResponse

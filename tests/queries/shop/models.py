@@ -108,4 +108,4 @@ class Answer(models.Model):
         return self.text
 
 
-MODELS = [Brand, Profile, Category, Label, Branch, Item, Book, Novel, Stock, Review, Answer]
+TABLES = [Brand, Profile, Category, Label, Branch, Item, Book, Novel, Stock, Review, Answer]

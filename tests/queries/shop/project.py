@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ from urllib.parse import urlsplit
 import django
 from django.conf import settings
 from django.core.cache.backends.redis import RedisCache
+
+
+class BackError(Exception):
+    """Roll back: a write that is given up."""
 
 
 class Redis(RedisCache):
@@ -24,7 +29,10 @@ class Redis(RedisCache):
 
 
 def database(url: str) -> dict[str, Any]:
-    """``sqlite:///path``, ``postgresql://user@host:port/name``, ``…?repeatable_read``."""
+    """
+    ``sqlite:///path``, ``postgresql://user@host:port/name``, ``mysql://…`` likewise; of the two
+    servers with ``?repeatable_read``, too.
+    """
     parts = urlsplit(url)
     if parts.scheme == "sqlite":
         return {
@@ -39,7 +47,13 @@ def database(url: str) -> dict[str, Any]:
             "CONN_MAX_AGE": None,
         }
     options: dict[str, Any] = {}
-    if parts.query:
+    if parts.scheme == "mysql":
+        import pymysql
+
+        # Django knows no driver in plain Python; this one takes the place of the one it knows.
+        pymysql.install_as_MySQLdb()
+        options["isolation_level"] = parts.query.replace("_", " ") or "read committed"
+    elif parts.query:
         from psycopg import IsolationLevel
 
         options["isolation_level"] = IsolationLevel[parts.query.upper()]
@@ -55,7 +69,9 @@ def database(url: str) -> dict[str, Any]:
     }
 
 
-def configure(database_url: str, cache_url: str, **more: Any) -> None:
+def configure(
+    database_url: str, cache_url: str, apps: Sequence[str] = ("shop",), **more: Any
+) -> None:
     """Set Django up, once per process."""
     folder = str(Path(__file__).resolve().parent.parent)
     if folder not in sys.path:
@@ -63,7 +79,7 @@ def configure(database_url: str, cache_url: str, **more: Any) -> None:
     settings.configure(
         SECRET_KEY="not one",
         ALLOWED_HOSTS=["*"],
-        INSTALLED_APPS=["shop", "viewcache"],
+        INSTALLED_APPS=[*apps, "viewcache"],
         DATABASES={"default": database(database_url)},
         CACHES={
             "default": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 from typing import Any
 from uuid import UUID
 
@@ -34,6 +35,12 @@ def read(function: Read) -> Read:
     return function
 
 
+def draw(random: Random) -> tuple[str, Callable[[], Any]]:
+    """One of the reads: what it is, and a function that does it."""
+    name, number = random.choice(list(READS)), random.randrange(1, 15)
+    return f"{name}({number})", lambda: READS[name](number)
+
+
 def label_key(number: int) -> UUID:
     return UUID(int=number % 12 + 1)
 
@@ -43,6 +50,8 @@ def branch_code(number: int) -> str:
 
 
 def raw(sql: str, *params: Any) -> Any:
+    if connection.vendor == "mysql":
+        sql = sql.replace('"', "`")
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
         return cursor.fetchall()

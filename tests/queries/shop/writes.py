@@ -13,6 +13,8 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Case, F, Value, When
 from django.db.models.functions import Concat, Substr
 
+from shop.project import BackError
+
 from .models import (
     Answer,
     Bargain,
@@ -182,15 +184,12 @@ def bulk_create_with_keys(random: Random) -> None:
 def bulk_create_upsert(random: Random) -> None:
     keys = random.sample(range(1, 7), 3)
     brands = [Brand(pk=key, name=word(random), slug=f"brand-{key}") for key in keys]
-    Brand.objects.bulk_create(
-        brands, update_conflicts=True, unique_fields=["pk"], update_fields=["name"]
-    )
-    Brand.objects.bulk_create(
-        [Brand(name=word(random), slug=f"brand-{key}") for key in keys],
-        update_conflicts=True,
-        unique_fields=["slug"],
-        update_fields=["name"],
-    )
+    others = [Brand(name=word(random), slug=f"brand-{key}") for key in keys]
+    for rows, unique in ((brands, "pk"), (others, "slug")):
+        conflicts: dict[str, Any] = {"update_conflicts": True, "update_fields": ["name"]}
+        if connection.features.supports_update_conflicts_with_target:
+            conflicts["unique_fields"] = [unique]
+        Brand.objects.bulk_create(rows, **conflicts)
 
 
 @write
@@ -394,10 +393,6 @@ def savepoints(random: Random) -> None:
         if random.random() < 0.3:
             raise BackError
         m2m_add(random)
-
-
-class BackError(Exception):
-    """Roll back."""
 
 
 @write
