@@ -19,11 +19,33 @@ pub struct Cookie<'a> {
 
 /// The cookies of a header, in the order they came.
 pub fn parse(header: &str) -> impl Iterator<Item = Cookie<'_>> {
-    header.split(';').filter_map(|chunk| {
+    parse_with(header, strip)
+}
+
+fn parse_with(header: &str, strip: fn(&str) -> &str) -> impl Iterator<Item = Cookie<'_>> {
+    header.split(';').filter_map(move |chunk| {
         let (name, value) = chunk.split_once('=').unwrap_or(("", chunk));
         let (name, value) = (strip(name), strip(value));
         (!name.is_empty() || !value.is_empty()).then_some(Cookie { name, value })
     })
+}
+
+/// A header that WSGI hands over, bytes as Latin-1, as Django reads it: as UTF-8. And whether that
+/// has lost something, so that two headers may have become one.
+#[must_use]
+pub fn from_wsgi(header: &str) -> (String, bool) {
+    let Ok(bytes) = header
+        .chars()
+        .map(|c| u8::try_from(u32::from(c)))
+        .collect::<Result<Vec<u8>, _>>()
+    else {
+        // No server sends this: WSGI's text is Latin-1 (PEP 3333).
+        return (header.into(), true);
+    };
+    match String::from_utf8(bytes) {
+        Ok(text) => (text, false),
+        Err(error) => (String::from_utf8_lossy(error.as_bytes()).into_owned(), true),
+    }
 }
 
 /// The value that `request.COOKIES` shows for a name: the last of its namesakes.
@@ -38,10 +60,16 @@ pub fn value<'a>(header: &'a str, name: &str) -> Option<&'a str> {
 /// The header in canonical order: sorted by name, namesakes in the order they came (the last one
 /// wins, so their order means something), joined with `"; "`.
 ///
-/// A header that is already canonical comes back as it was, and then Django's key is unchanged.
+/// A header that is already canonical comes back as it was, and then Django's key is unchanged. The
+/// encoding is not known here, and what is white space depends on it: the byte 0x85 is, or is part
+/// of a letter. So only ASCII white space is taken away, and a header with a name that is not
+/// ASCII comes back as it was.
 #[must_use]
 pub fn canonical(header: &str) -> Cow<'_, str> {
-    let mut cookies: Vec<Cookie<'_>> = parse(header).collect();
+    let mut cookies: Vec<Cookie<'_>> = parse_with(header, strip_ascii).collect();
+    if cookies.iter().any(|cookie| !cookie.name.is_ascii()) {
+        return Cow::Borrowed(header);
+    }
     cookies.sort_by(|a, b| a.name.cmp(b.name));
     let text = join(&cookies);
     if text == header {
@@ -88,6 +116,11 @@ fn strip(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c))
 }
 
+/// The same, as far as it is ASCII.
+fn strip_ascii(text: &str) -> &str {
+    text.trim_matches(|c: char| matches!(c, '\t'..='\r' | '\u{1c}'..='\u{1f}' | ' '))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,6 +161,22 @@ mod tests {
         assert_eq!(canonical("=a=b"), "=a=b");
         assert_ne!(canonical("=a=b"), canonical("a=b"));
         assert_eq!(canonical("=foo"), canonical("foo"));
+    }
+
+    #[test]
+    fn names_that_are_not_ascii_are_left_where_they_are() {
+        for header in ["b=1; a\u{a0}=2", "\u{85}", "\u{e9}=2; a=1"] {
+            assert!(matches!(canonical(header), Cow::Borrowed(_)), "{header:?}");
+        }
+        assert_eq!(canonical("b=\u{85} ;a=\u{e9}"), "a=\u{e9}; b=\u{85}");
+    }
+
+    #[test]
+    fn bytes_are_read_as_utf_8() {
+        assert_eq!(from_wsgi("a=1"), ("a=1".into(), false));
+        assert_eq!(from_wsgi("a=\u{c3}\u{a9}"), ("a=é".into(), false));
+        assert_eq!(from_wsgi("a=1\u{85}"), ("a=1\u{fffd}".into(), true));
+        assert_eq!(from_wsgi("a=日"), ("a=日".into(), true));
     }
 
     #[test]

@@ -14,6 +14,23 @@ use crate::recipe::{Cookies, Recipe};
 /// The values of the request's headers, by lower-case name.
 pub trait Headers {
     fn get(&self, name: &str) -> Option<String>;
+
+    /// The `Cookie` header.
+    fn cookies(&self) -> CookieText {
+        CookieText {
+            read: self.get("cookie").unwrap_or_default(),
+            lost: None,
+        }
+    }
+}
+
+/// The `Cookie` header as Django reads it.
+#[derive(Debug)]
+pub struct CookieText {
+    /// The text that `request.COOKIES` is made of.
+    pub read: String,
+    /// The header as it stands, where reading it as UTF-8 has lost something.
+    pub lost: Option<String>,
 }
 
 /// What all keys of a site share.
@@ -153,13 +170,16 @@ impl Request {
             Cookies::None => fields.text("none"),
             Cookies::All => {
                 fields.text("all");
-                let header = headers.get("cookie").unwrap_or_default();
-                fields.text(&cookie::canonical_without(&header, ignored));
+                let header = headers.cookies();
+                fields.text(&cookie::canonical_without(&header.read, ignored));
+                if let Some(lost) = header.lost {
+                    // Who reads the header itself can tell apart what `COOKIES` cannot.
+                    fields.text(&lost);
+                }
             }
             Cookies::Named(names) => {
                 fields.text("named");
-                let header = headers.get("cookie").unwrap_or_default();
-                named(&mut fields, names, &header, ignored);
+                named(&mut fields, names, &headers.cookies().read, ignored);
             }
         }
         fields.digest()

@@ -69,13 +69,16 @@ class Site:
         path: str,
         query: str,
         raw_query: bool,
+        utf8_cookies: bool,
         only: Names | None,
         language: str | None,
         zone: str | None,
     ) -> LookUp | None:
         """
         Begin a look-up. ``None`` when the path is beyond the limits of what is cached (32
-        segments, 4096 bytes). Raises ``UnicodeEncodeError`` for text with lone surrogates.
+        segments, 4096 bytes). ``utf8_cookies``: the header holds bytes as Latin-1, as WSGI hands
+        them over, which Django reads as UTF-8. Raises ``UnicodeEncodeError`` for text with lone
+        surrogates.
         """
     def generation_keys(self, scopes: Sequence[str]) -> list[str]:
         """The cache keys of these scopes' generations."""
@@ -199,7 +202,10 @@ class Hit:
         """The body with its slots filled, one filling for each."""
 
 def canonical_cookies(header: str) -> str:
-    """The ``Cookie`` header in canonical order: by name, namesakes as they came."""
+    """
+    The ``Cookie`` header in canonical order: by name, namesakes as they came. One with a name that
+    is not ASCII comes back as it is.
+    """
 
 def query_pairs(query: str) -> list[tuple[str, str]]:
     """The pairs of a query string, decoded as ``QueryDict`` decodes them."""

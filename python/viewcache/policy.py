@@ -8,6 +8,7 @@ Django whatever Django is installed, and two of our own (no ``Set-Cookie``, no d
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -24,6 +25,8 @@ from django.utils.functional import LazyObject, empty
 
 from . import _core, conf, reads, slots
 from .request import has_body
+
+logger = logging.getLogger("viewcache")
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,13 @@ def judge(
         # Django makes a key meanwhile, of the raw Cookie header: that is no read of the page's.
         nullcontext() if seen is None else seen.paused(),
     ):
-        response = cast(Any, _Django(recorder, area)).process_response(request, response)
+        try:
+            response = cast(Any, _Django(recorder, area)).process_response(request, response)
+        except ValueError as error:
+            # It takes numbers of Cache-Control as they are: `max-age="60"` is one that it cannot.
+            logger.warning("viewcache stores nothing: Django cannot judge a response (%s).", error)
+            stored("headers that Django cannot read")
+            return response
     if not recorder.asked:
         stored(_djangos_reason(response))
     return response
@@ -196,7 +205,8 @@ def _permission(
     _, public = _core.read_cache_control(_header(response, "Cache-Control"))
     # Django has just said how long anybody may keep it.
     slots.make_private(response)
-    if "HTTP_AUTHORIZATION" in request.META and not public:
+    meta = request.META
+    if not public and ("HTTP_AUTHORIZATION" in meta or "HTTP_PROXY_AUTHORIZATION" in meta):
         return "Authorization"
     refusal = slots.refusal(request, response) or _is_for_one(request, response, seen)
     if refusal is not None:

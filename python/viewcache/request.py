@@ -54,6 +54,7 @@ def begin(
         path=request.path,
         query=query,
         raw_query=raw,
+        utf8_cookies=hasattr(request, "environ"),
         only=only,
         language=language(request),
         zone=zone(),

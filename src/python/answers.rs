@@ -3,22 +3,26 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
+use crate::cookie;
 use crate::lookup::Found;
-use crate::request::Headers;
+use crate::request::{CookieText, Headers};
 
 /// The request's headers, read from `META` when a recipe names them.
 ///
 /// A value that cannot be read as text (a lone surrogate) is kept as an error, and the request
 /// goes past the cache.
 pub(super) struct Meta<'a, 'py> {
-    meta: &'a Bound<'py, PyDict>,
+    values: &'a Bound<'py, PyDict>,
+    /// Cookies are bytes as Latin-1, which Django reads as UTF-8: under WSGI they are.
+    utf8_cookies: bool,
     error: std::cell::RefCell<Option<PyErr>>,
 }
 
 impl<'a, 'py> Meta<'a, 'py> {
-    pub(super) fn new(meta: &'a Bound<'py, PyDict>) -> Self {
+    pub(super) fn new(values: &'a Bound<'py, PyDict>, utf8_cookies: bool) -> Self {
         Self {
-            meta,
+            values,
+            utf8_cookies,
             error: std::cell::RefCell::new(None),
         }
     }
@@ -39,13 +43,28 @@ impl Headers for Meta<'_, '_> {
                 c.to_ascii_uppercase()
             }
         }));
-        let value = self.meta.get_item(key).ok()??;
+        let value = self.values.get_item(key).ok()??;
         match value.extract::<String>() {
             Ok(text) => Some(text),
             Err(error) => {
                 self.error.borrow_mut().get_or_insert(error);
                 None
             }
+        }
+    }
+
+    fn cookies(&self) -> CookieText {
+        let header = self.get("cookie").unwrap_or_default();
+        if !self.utf8_cookies || header.is_ascii() {
+            return CookieText {
+                read: header,
+                lost: None,
+            };
+        }
+        let (read, has_lost) = cookie::from_wsgi(&header);
+        CookieText {
+            read,
+            lost: has_lost.then_some(header),
         }
     }
 }

@@ -28,15 +28,17 @@ struct State {
     /// The request's; a copy of it once there is a lease, because the page is stored for the
     /// request that was looked up, whatever a middleware has made of it since.
     meta: Py<PyDict>,
+    utf8_cookies: bool,
     /// The record that answers.
     record: Option<Py<PyBytes>>,
 }
 
 impl LookUp {
-    pub(super) fn new(machine: machine::LookUp, meta: Py<PyDict>) -> Self {
+    pub(super) fn new(machine: machine::LookUp, meta: Py<PyDict>, utf8_cookies: bool) -> Self {
         Self(Mutex::new(State {
             machine,
             meta,
+            utf8_cookies,
             record: None,
         }))
     }
@@ -72,10 +74,11 @@ impl LookUp {
         let State {
             machine,
             meta,
+            utf8_cookies,
             record,
         } = &mut *state;
         let bound = meta.bind(py).clone();
-        let headers = Meta::new(&bound);
+        let headers = Meta::new(&bound, *utf8_cookies);
         // The keys are those wanted before the answer; the answer may want others.
         let keys: Vec<String> = machine.wanted().0.into_iter().map(String::from).collect();
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
@@ -232,9 +235,14 @@ impl LookUp {
         now: f64,
     ) -> PyResult<Stored> {
         let mut state = self.state();
-        let State { machine, meta, .. } = &mut *state;
+        let State {
+            machine,
+            meta,
+            utf8_cookies,
+            ..
+        } = &mut *state;
         let bound = meta.bind(py);
-        let from = Meta::new(bound);
+        let from = Meta::new(bound, *utf8_cookies);
         let response = Response {
             status,
             reason,

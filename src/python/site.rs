@@ -64,7 +64,7 @@ impl Site {
     }
 
     /// Begins a look-up; `None` when the path is beyond the limits of what is cached.
-    #[pyo3(signature = (meta, *, method, key_prefix, scheme, host, path, query, raw_query, only, language, zone))]
+    #[pyo3(signature = (meta, *, method, key_prefix, scheme, host, path, query, raw_query, utf8_cookies, only, language, zone))]
     #[allow(clippy::too_many_arguments)]
     fn look_up(
         &self,
@@ -76,6 +76,7 @@ impl Site {
         path: &str,
         query: &str,
         raw_query: bool,
+        utf8_cookies: bool,
         only: Option<&Names>,
         language: Option<String>,
         zone: Option<String>,
@@ -102,9 +103,10 @@ impl Site {
             zone,
             authorized: meta
                 .get_item(pyo3::intern!(meta.py(), "HTTP_AUTHORIZATION"))?
+                .or(meta.get_item(pyo3::intern!(meta.py(), "HTTP_PROXY_AUTHORIZATION"))?)
                 .is_some(),
         };
-        let headers = Meta::new(&meta);
+        let headers = Meta::new(&meta, utf8_cookies);
         let begun = machine::LookUp::begin(
             Arc::clone(&self.site),
             Arc::clone(&self.memory),
@@ -113,7 +115,7 @@ impl Site {
         );
         headers.check()?;
         let meta = meta.unbind();
-        Ok(begun.map(|machine| LookUp::new(machine, meta)))
+        Ok(begun.map(|machine| LookUp::new(machine, meta, utf8_cookies)))
     }
 
     /// The cache keys of these scopes' generations.

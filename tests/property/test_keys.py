@@ -42,22 +42,28 @@ cookie = st.tuples(cookie_name | st.just(""), cookie_value).filter(any)
 raw_cookies = st.text(st.sampled_from('ab=; \t\x1c\x85\xa0",\\073é☃'), max_size=20)
 
 
-def parsed(header: str) -> list[tuple[str, str]]:
+def parsed(header: str, space: str | None = None) -> list[tuple[str, str]]:
     """What ``parse_cookie`` splits a header into, before it unquotes and drops namesakes."""
     pairs = []
     for chunk in header.split(";"):
         name, equals, value = chunk.partition("=")
         if not equals:
             name, value = "", chunk
-        pair = (name.strip(), value.strip())
+        pair = (name.strip(space), value.strip(space))
         if any(pair):
             pairs.append(pair)
     return pairs
 
 
+#: White space whatever the encoding: the byte 0x85 may be part of a letter.
+SPACE = " \t\n\x0b\x0c\r\x1c\x1d\x1e\x1f"
+
+
 def in_order(header: str) -> str:
-    """The header in canonical order."""
-    pairs = sorted(parsed(header), key=lambda pair: pair[0])
+    """The header in canonical order; as it is where a name is not ASCII."""
+    pairs = sorted(parsed(header, SPACE), key=lambda pair: pair[0])
+    if not all(name.isascii() for name, _ in pairs):
+        return header
     return "; ".join(f"{name}={value}" if name or "=" in value else value for name, value in pairs)
 
 
@@ -85,7 +91,10 @@ def test_cookies_in_any_order_give_one_key(
         _keys_of_cookies(joined.join(f"{name}={value}" for name, value in order))
         for joined, order in (("; ", cookies), (separator, other))
     }
-    assert len(keys) == 1
+    djangos, ours = map(set, zip(*keys, strict=True))
+    assert len(ours) == 1
+    if all(name.isascii() for name in by_name):
+        assert len(djangos) == 1
 
 
 @given(st.lists(st.lists(cookie, min_size=1, max_size=3), min_size=2, max_size=8))
@@ -388,6 +397,7 @@ class Fields:
             path=self.path,
             query="&".join(f"{_percent(name)}={_percent(value)}" for name, value in self.query),
             raw_query=False,
+            utf8_cookies=False,
             only=None,
             language=self.language,
             zone=self.zone,
