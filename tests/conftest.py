@@ -43,7 +43,12 @@ def memcached_server() -> Iterator[Server]:
     yield from _server("memcached")
 
 
-@pytest.fixture(params=BACKENDS)
+#: Real transactions: inside the one that the `db` fixture opens, nothing ever commits. It takes the
+#: mark; a fixture that asks for `transactional_db` when the test has begun comes too late.
+MARKS = {"db": [pytest.mark.django_db(transaction=True)]}
+
+
+@pytest.fixture(params=[pytest.param(name, marks=MARKS.get(name, [])) for name in BACKENDS])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """
     Each backend in turn as the default cache, empty.
@@ -56,7 +61,6 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
         server = request.getfixturevalue(f"{name}_server")
         server.flush()
     if name == "db":
-        # Real transactions: inside the one that the `db` fixture opens, nothing ever commits.
         request.getfixturevalue("transactional_db")
     location = {
         # One of its own: locmem's entries are globals that outlive a test.

@@ -1,0 +1,118 @@
+"""What a page cache meets in the world: inputs, attacks and faults, each with a number."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+TABLE = DOCS / "battery.md"
+SECURITY = DOCS / "security.md"
+
+GROUPS = {
+    1: "Keys",
+    18: "Paths",
+    25: "Query strings",
+    35: "Cookies",
+    46: "What may be stored",
+    56: "The store and its records",
+    64: "Expiry and races",
+    84: "What others may do",
+}
+
+CASES = {
+    1: "Header values that differ only in where one ends and the next begins",
+    2: "A header that is absent, empty, or spelled like a mark for absent",
+    3: "Text that spells the delimiters and lengths of a key",
+    4: "`Vary: *` in any spelling",
+    5: "`Vary` names in another case or order",
+    6: "`Vary` names that are no header, or a megabyte long",
+    7: "`X-Forwarded-…`, `X-Original-URL` and their kin",
+    8: "Hosts: case, default ports, trailing dots, addresses, names that are not allowed",
+    9: "Hosts with commas, spaces, control characters",
+    10: "`USE_X_FORWARDED_HOST` switched on or off",
+    11: "GET and HEAD with a body",
+    12: "HEAD before GET, GET before HEAD",
+    13: "Methods other than GET and HEAD",
+    14: "A view that reads a header that no `Vary` names",
+    15: "CORS: `Origin` with and without `Vary`",
+    16: "Two requests whose keys clash, or whose entries were swapped",
+    17: "Records of another version or release",
+    18: "`%2F` in a path",
+    19: "Paths that look like static files (web cache deception)",
+    20: "The redirect that appends a slash",
+    21: "NUL, bytes that are no UTF-8, lone surrogates",
+    22: "URLs of 8 KB, 64 KB and 1 MB",
+    23: "A request target that is a whole URL, or `*`",
+    24: "A tree reaches no namesake",
+    25: "Parameters in another order",
+    26: "Values of one name in another order",
+    27: "Spellings of one value",
+    28: "`;` is no separator",
+    29: "Ignored parameters in odd spellings",
+    30: "A view that reads a parameter that is ignored",
+    31: "A parameter that nobody has heard of",
+    32: "100,000 parameters, 10 MB of them",
+    33: "A flood of query strings",
+    34: "A view that prints the raw query string",
+    35: "Cookies of one name",
+    36: "Cookies without a name, without a value, of nothing",
+    37: "Quoted cookies",
+    38: "Cookies that are no ASCII, under WSGI and ASGI",
+    39: "Cookies of analytics",
+    40: "Cookie names that differ in case or prefix",
+    41: "CSRF tokens and cookies",
+    42: "Sessions that are empty, untouched, or saved with every request",
+    43: "Responses that set a cookie",
+    44: "One-shot messages",
+    45: "A view that reads a cookie that it does not name",
+    46: "`Cache-Control` in every spelling",
+    47: "`Authorization` and `Proxy-Authorization`",
+    48: "Every status but 200",
+    49: "Ranges",
+    50: "Streams",
+    51: "Templates that render later, or fail to",
+    52: "Nonces, and headers of one connection",
+    53: "Compression",
+    54: "HTTP/1.0, `Expect`, trailers",
+    55: "Requests that ask for no cache",
+    56: "Keys that Memcached would refuse",
+    57: "Line ends in prefixes, tags and paths",
+    58: "Values that the cache drops, entries that it evicts",
+    59: "Entries that are cut, changed, empty, or of another type",
+    60: "Forged records in a shared cache",
+    61: "Lengths that lie",
+    62: "Errors that are no `Exception` subclass of ours, forks",
+    63: "Caches that keep nothing, or for one process only",
+    64: "An expiry while the page renders",
+    65: "A page that is stored long after it was rendered",
+    66: "An expiry while a page is read from the cache",
+    67: "Two expiries and a store, in all orders",
+    68: "Generations that are lost, and old pages that come back",
+    69: "A failover that loses the last write",
+    70: "Replicas that lag behind",
+    71: "Clocks that are wrong",
+    72: "Commits, rollbacks, savepoints",
+    73: "A request that renders between save and commit",
+    74: "A database replica that lags behind",
+    75: "A process that dies between commit and expiry",
+    76: "The cache fails at an expiry",
+    77: "The cache fails at a look-up, a claim, a turn or a store",
+    78: "Writes that send no signal",
+    79: "A transaction with thousands of saves",
+    80: "Tags that are none, and thousands of them",
+    81: "Many who miss one page at once",
+    82: "Many who miss it just after an expiry",
+    83: "A render that fails after an expiry",
+    84: "Expiry on POST, PUT, PATCH and DELETE",
+    85: "Headers that ask for an expiry",
+    86: "URLs that expire pages",
+    87: "Debug headers shown to everybody",
+    88: "Headers as an oracle for private pages",
+}
+
+
+def not_applicable() -> dict[int, str]:
+    """The cases that do not apply and why: the numbered lines of the security page's table."""
+    lines = re.findall(r"^\| (\d+) \| .+? \| (.+?) \|$", SECURITY.read_text(), re.MULTILINE)
+    return {int(number): why for number, why in lines}
