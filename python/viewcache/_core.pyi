@@ -156,7 +156,8 @@ class LookUp:
     ) -> tuple[list[tuple[str, bytes, int]] | None, str | None]:
         """
         The entries to set for a response that may be stored, each a key, a record and the
-        seconds to keep it; or ``None`` and the reason (``"no-generation"``, ``"too-many-tags"``).
+        seconds to keep it; or ``None`` and the reason (``"no-generation"``, ``"closed"``,
+        ``"too-many-tags"``).
         ``cookies`` are the names that the page depends on, ``None`` the whole header.
         """
 

@@ -11,12 +11,15 @@ from django.core.exceptions import ImproperlyConfigured
 class ViewcacheConfig(AppConfig):
     name = "viewcache"
     verbose_name = "Page cache"
+    default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import checks, queries, receivers
+        from . import checks, durable, outbox, queries, receivers
 
         checks.register()
         receivers.connect()
         # Settings that are wrong are told by the checks, and to whoever asks for them.
         with suppress(ImproperlyConfigured):
             queries.connect()
+            outbox.connect()
+            durable.connect()

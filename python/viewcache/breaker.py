@@ -38,6 +38,11 @@ class Breaker:
             self._closed_again = now + TRY_SECONDS
             return True
 
+    @property
+    def is_failing(self) -> bool:
+        """Has the cache failed, and not answered since?"""
+        return self._pause > 0
+
     def failed(self) -> None:
         """The cache did not answer."""
         with self._lock:
@@ -57,6 +62,11 @@ _breakers: dict[str, Breaker] = {}
 def of(alias: str) -> Breaker:
     """The breaker of the cache with this alias."""
     return _breakers.setdefault(alias, Breaker())
+
+
+def any_failing() -> bool:
+    """Has a cache failed that has not answered since?"""
+    return any(breaker.is_failing for breaker in list(_breakers.values()))
 
 
 def reset() -> None:

@@ -28,6 +28,7 @@ _FORWARDED = {
     "expired": "stale",
     "timed-out": "stale",
     "generation-gone": "stale",
+    "closed": "stale",
     "not-public": "request",
 }
 

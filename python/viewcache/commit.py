@@ -1,5 +1,7 @@
 """
 What open transactions are going to expire, and when they may: after the outermost commit.
+
+With ``VIEWCACHE["DURABLE"]`` it is handed to the outbox just before that commit.
 """
 
 from __future__ import annotations
@@ -12,7 +14,10 @@ from weakref import WeakKeyDictionary, WeakSet, ref
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-Write = Callable[[list[str]], object]
+from . import outbox
+
+#: Writes an expiry. True when the cache took it; what it raises is raised.
+Write = Callable[[list[str]], bool]
 
 
 class _Batch:
@@ -25,14 +30,26 @@ class _Batch:
         self.scopes: dict[str, None] = {}
 
     def __call__(self) -> None:
-        # Django drops the callbacks of a savepoint that was rolled back, so the batches that are
-        # alive are those that were committed. The first of them writes for all.
-        scopes: dict[str, None] = {}
+        # The first of them writes for all.
+        scopes = _gathered(self.connection)
         for batch in list(_batches.get(self.connection, ())):
-            scopes.update(batch.scopes)
             batch.scopes = {}
         if scopes:
-            self.write(list(scopes))
+            _write(scopes, self.connection, self.write)
+
+
+def _gathered(connection: BaseDatabaseWrapper) -> list[str]:
+    # Django drops the callbacks of a savepoint that was rolled back, so the batches that are alive
+    # are those that are committed.
+    batches = list(_batches.get(connection, ()))
+    return list(dict.fromkeys(scope for batch in batches for scope in batch.scopes))
+
+
+def _write(scopes: list[str], connection: BaseDatabaseWrapper, write: Write) -> None:
+    if write(scopes):
+        outbox.acknowledge(connection)
+    elif outbox.is_on():
+        outbox.owe(connection, scopes)
 
 
 _batches: WeakKeyDictionary[BaseDatabaseWrapper, WeakSet[_Batch]] = WeakKeyDictionary()
@@ -56,6 +73,8 @@ def gather(scopes: Iterable[str], connection: BaseDatabaseWrapper, write: Write)
         connection.on_commit(batch, robust=True)
         # First, because one that raises, of somebody else's, keeps those after it from running.
         connection.run_on_commit.insert(0, connection.run_on_commit.pop())
+        if outbox.is_on():
+            _follow(connection)
     batch.scopes.update(dict.fromkeys(scopes))
 
 
@@ -87,18 +106,33 @@ _waiting: WeakKeyDictionary[BaseDatabaseWrapper, tuple[dict[str, None], Write]] 
 
 def _wait(scopes: Iterable[str], connection: BaseDatabaseWrapper, write: Write) -> None:
     if not in_transaction(connection):
-        write(list(scopes))
+        _write(list(scopes), connection, write)
         return
     waiting, _ = _waiting.setdefault(connection, ({}, write))
-    waiting.update(dict.fromkeys(scopes))
+    new = [scope for scope in dict.fromkeys(scopes) if scope not in waiting]
+    waiting.update(dict.fromkeys(new))
+    _follow(connection)
+    if new and outbox.is_on() and not _has_failed(connection):
+        # Nobody says when this transaction is going to be committed.
+        outbox.keep(connection, new)
+
+
+def _follow(connection: BaseDatabaseWrapper) -> None:
     if "commit" not in vars(connection):
         cast(Any, connection).commit = partial(_commit, ref(connection))
 
 
 def _commit(connection: ref[BaseDatabaseWrapper]) -> None:
-    """The connection's ``commit()``, and what waits for it."""
+    """The connection's ``commit()``, what comes just before it, and what waits for it."""
     found = connection()
     assert found is not None
+    if outbox.is_on() and (scopes := _gathered(found)):
+        try:
+            outbox.keep(found, scopes)
+        except BaseException:
+            # Django rolls back where the commit fails with an error of the database, only.
+            found.rollback()
+            raise
     type(found).commit(found)
     _end(found)
 
@@ -112,7 +146,13 @@ def settle(connection: BaseDatabaseWrapper) -> None:
     """Write what waits, if the transaction that it waited for is over (rolled back or not)."""
     if connection in _waiting and not in_transaction(connection):
         scopes, write = _waiting.pop(connection)
-        write(list(scopes))
+        _write(list(scopes), connection, write)
+
+
+def _has_failed(connection: BaseDatabaseWrapper) -> bool:
+    """Does the transaction that is open take no more statements?"""
+    raw: Any = connection.connection
+    return connection.vendor == "postgresql" and raw.info.transaction_status == 3
 
 
 #: MySQL's open transactions that a ``BEGIN`` of somebody's own began, by the drivers' connections.

@@ -75,6 +75,12 @@ class Settings:
     RELEASE: str = ""
     #: How many seconds a request waits for another that renders the same page; 0 is not at all.
     WAIT_SECONDS: float = 3.0
+    #: Write down in the database, in the transaction of a change, what it expires, so that no
+    #: process that is killed and no cache that is down loses it? Needs ``manage.py migrate``.
+    DURABLE: bool = False
+    #: Seconds after an expiry in which pages of its scopes are served and not stored: as long as a
+    #: replica that pages are read from may lag behind. 0 is not at all.
+    SETTLE_SECONDS: float = 0.0
     #: How many URLs' recipes each process remembers, and about how many bytes they may take.
     MEMORY_ENTRIES: int = 10_000
     MEMORY_BYTES: int = 8 * 1024 * 1024
@@ -96,7 +102,7 @@ def _check(name: str, value: Any) -> Any:
                 isinstance(item, str) for item in value
             ):
                 return tuple(value)
-        case "SORT_QUERY" | "VARY_ON_READ":
+        case "SORT_QUERY" | "VARY_ON_READ" | "DURABLE":
             expected = "True or False"
             if isinstance(value, bool):
                 return value
@@ -121,7 +127,7 @@ def _check(name: str, value: Any) -> Any:
                     str(table): None if columns is None else [str(name) for name in columns]
                     for table, columns in value.items()
                 }
-        case "WAIT_SECONDS":
+        case "WAIT_SECONDS" | "SETTLE_SECONDS":
             expected = "a number of seconds, 0 or more"
             if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
                 return float(value)

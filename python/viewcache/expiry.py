@@ -160,9 +160,11 @@ def write_or_log(scopes: list[str]) -> bool:
         raise
     except Exception:
         logger.exception(
-            "viewcache could not expire %s. Pages may be old until their timeout; expire again "
-            "when the cache is back.",
+            "viewcache could not expire %s. %s",
             ", ".join(scopes[:20]) + (" …" if len(scopes) > 20 else ""),
+            "It is kept in the database, and tried again."
+            if conf.get().DURABLE
+            else "Pages may be old until their timeout; expire again when the cache is back.",
         )
         return False
     signals.expired(scopes)

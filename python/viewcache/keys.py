@@ -139,12 +139,14 @@ def expire_view_cache(path: str | Promise, key_prefix: str | None = None) -> Exp
     return ExpireResult(True, f"every variant of {decoded} expired{stock}")
 
 
-def _write_again(written: list[str]) -> None:
+def _write_again(written: list[str]) -> bool:
     """After the commit there is nobody to whom an exception would be of use."""
     try:
         Store().write(conf.site().expiry(written))
     except Exception:
         logger.exception("viewcache could not expire %s after the commit.", ", ".join(written))
+        return False
+    return True
 
 
 def _origins(given: str) -> list[str]:

@@ -27,12 +27,12 @@ from django.core.cache import caches
 from django.core.cache.backends.db import BaseDatabaseCache
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import request_finished, request_started, setting_changed
-from django.db import connections
+from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.db.backends.utils import CursorWrapper
 
-from . import _core, commit, conf, expiry, reads
+from . import _core, commit, conf, durable, expiry, reads
 from .lease import read_rows
 from .visit import Visit, on_lease
 
@@ -50,6 +50,7 @@ QUIET: dict[str, list[str] | None] = {
     "django_session": None,
     "django_admin_log": None,
     "django_migrations": None,
+    "viewcache_pendingexpiry": None,
     "auth_user": ["last_login"],
 }
 
@@ -104,6 +105,13 @@ def watch(
     reads, writes, others, numbered, begins, refused = _analyse(
         sql, connection.vendor, params, many
     )
+    if (writes or numbered or refused) and durable.needs_transaction(connection, sql):
+        with transaction.atomic(using=connection.alias):
+            result = watch(execute, sql, params, many, context)
+            # SQLite commits nothing while a statement that writes still has rows to give.
+            cursor = context["cursor"]
+            is_open = not isinstance(cursor.cursor, _Fetched)
+            return _finished(cursor, connection, result) if is_open else result
     making = _making.get()
     if making is not None and (reads or others or refused):
         _read(making, connection, reads, others, refused)

@@ -52,7 +52,7 @@ def remember_before(sender: type[Model], instance: Model, **kwargs: Any) -> None
     """``pre_save``: what the instance's row in the database is shown on, before it changes."""
     if kwargs.get("raw") or instance._state.adding or instance.pk is None:
         return
-    if not _is_received(sender):
+    if not is_received(sender):
         return
     using = kwargs.get("using") or DEFAULT_DB_ALIAS
     before = sender._base_manager.using(using).filter(pk=instance.pk).first()
@@ -83,7 +83,8 @@ def _of_settings_m2m(sender: type[Model], instance: Any, **kwargs: Any) -> None:
             expire_instance(sender, other, **kwargs)
 
 
-def _is_received(sender: type[Model]) -> bool:
+def is_received(sender: type[Model]) -> bool:
+    """Does saving an instance of this model expire pages?"""
     return _label(sender) in conf.get().EXPIRE_ON_SAVE or compat.is_connected(
         signals.post_save, expire_instance, sender
     )

@@ -7,6 +7,7 @@ client of its own is awaited, and any other costs one hop to a thread for each s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
@@ -19,13 +20,19 @@ from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.memcached import BaseMemcachedCache
 
-from . import breaker
+from . import breaker, conf
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 #: An entry to set: key, record, seconds.
 Entry = tuple[str, bytes, int]
+
+#: What stands in place of a generation while the scope has none: no page of it is served or stored.
+CLOSED = "closed"
+#: Seconds that a scope stays closed whose transaction neither commits nor says so. A commit takes
+#: less; and a scope that was closed before a rollback is not cached for so long.
+CLOSED_SECONDS = 30
 
 
 class UnconfirmedError(Exception):
@@ -93,28 +100,40 @@ class Store:
             self.pages.set(key, value, seconds)
 
     def write(self, entries: Mapping[str, int]) -> None:
-        """Write new generations, in one command; ``UnconfirmedError`` when some were not taken."""
+        """
+        Write new generations, in one command; ``UnconfirmedError`` when some were not taken.
+
+        With ``SETTLE_SECONDS`` the scopes are closed for so long instead.
+        """
+        self._set(*_settling(entries))
+
+    def close(self, entries: Mapping[str, int]) -> None:
+        """Close these scopes, whose change is about to be committed, in one command."""
+        _, settling = _settling(entries)
+        self._set(dict.fromkeys(entries, CLOSED), max(CLOSED_SECONDS, settling or 0))
+
+    def _set(self, entries: Mapping[str, int | str], seconds: int | None) -> None:
         # A memcached client that has failed a moment ago says of set() nothing at all.
         if len(entries) == 1 and not isinstance(self.generations, BaseMemcachedCache):
-            [(key, token)] = entries.items()
-            self.generations.set(key, token, None)
+            [(key, value)] = entries.items()
+            self.generations.set(key, value, seconds)
         elif entries:
-            _confirm(self.generations.set_many(dict(entries), None), entries)
+            _confirm(self.generations.set_many(dict(entries), seconds), entries)
         if isinstance(self.generations, BaseDatabaseCache):
-            self._read_back(entries)
+            self._read_back(entries, seconds)
 
-    def _read_back(self, entries: Mapping[str, int]) -> None:
+    def _read_back(self, entries: Mapping[str, int | str], seconds: int | None) -> None:
         """
         Django's database cache lets a write fail in silence (a locked table, a lost connection).
         A generation that another expiry has replaced since is as good as ours.
         """
         for attempt in range(3):
             found = self.generations.get_many(list(entries))
-            lost = {key: token for key, token in entries.items() if found.get(key) != token}
+            lost = {key: value for key, value in entries.items() if found.get(key) != value}
             if not lost:
                 return
             if attempt < 2:
-                self.generations.set_many(lost, None)
+                self.generations.set_many(lost, seconds)
         _confirm(list(lost), entries)
 
     # -- Async ------------------------------------------------------------------------------------
@@ -167,11 +186,12 @@ class Store:
         """As ``write``."""
         if not self._native:
             return await self._run(self.write, entries)
-        if len(entries) == 1:
-            [(key, token)] = entries.items()
-            await self.generations.aset(key, token, None)
-        elif entries:
-            _confirm(await self.generations.aset_many(dict(entries), None), entries)
+        written, seconds = _settling(entries)
+        if len(written) == 1:
+            [(key, value)] = written.items()
+            await self.generations.aset(key, value, seconds)
+        elif written:
+            _confirm(await self.generations.aset_many(dict(written), seconds), written)
         return None
 
     @property
@@ -203,11 +223,20 @@ def _damaged(found: Mapping[str, Any], entries: Mapping[str, int]) -> dict[str, 
     return {
         key: entries[key]
         for key, value in found.items()
-        if not isinstance(value, int) or not 0 <= value < 1 << 64
+        if value != CLOSED and not (isinstance(value, int) and 0 <= value < 1 << 64)
     }
 
 
-def _confirm(failed: list[Any] | None, entries: Mapping[str, int]) -> None:
+def _settling(entries: Mapping[str, int]) -> tuple[Mapping[str, int | str], int | None]:
+    """What to write to expire, and for how many seconds."""
+    seconds = conf.get().SETTLE_SECONDS
+    if not seconds:
+        return entries, None
+    # A second more: Memcached's clock ticks once a second.
+    return dict.fromkeys(entries, CLOSED), math.ceil(seconds) + 1
+
+
+def _confirm(failed: list[Any] | None, entries: Mapping[str, object]) -> None:
     if failed:
         raise UnconfirmedError(
             f"The cache did not take {len(failed)} of {len(entries)} new generations, so pages may "

@@ -26,6 +26,10 @@ MISSES = {
     "generation-gone": (
         "the page was stored, and the generation of {scope} is gone: the cache evicted or lost it."
     ),
+    "closed": (
+        "the page was stored, and {scope} was expired a moment ago or is about to be "
+        "(SETTLE_SECONDS, DURABLE)."
+    ),
     "timed-out": "the page was stored, and its time is over.",
     "damaged": "what lies under the page's key is no page of this request. It is overwritten.",
     "not-public": "the request carries Authorization, and the page does not say it is public.",
@@ -58,6 +62,10 @@ REFUSALS = {
     "messages": "one-shot messages were shown or added; they are for one visitor, once.",
     "timeout 0": "its timeout is 0.",
     "no-generation": "the cache does not keep generations: is it the dummy cache, or down?",
+    "closed": (
+        "what it shows was expired a moment ago, or is about to be (SETTLE_SECONDS, DURABLE); "
+        "when that is over, it is stored."
+    ),
     "too-many-tags": "it carries more tags than a page may (512).",
 }
 

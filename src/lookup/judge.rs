@@ -97,6 +97,9 @@ impl LookUp {
         match verdict(stored, current) {
             Verdict::Fresh => Ok(()),
             Verdict::Expired(scope) => Err(Miss::Expired(scope.into())),
+            Verdict::Absent(text) if self.scopes.iter().any(|s| s.text == text && s.closed) => {
+                Err(Miss::Closed(text.into()))
+            }
             Verdict::Absent(scope) => Err(Miss::GenerationGone(scope.into())),
         }
     }

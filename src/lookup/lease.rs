@@ -116,7 +116,7 @@ impl LookUp {
     pub fn unclaimed(&self) -> Vec<&str> {
         self.scopes
             .iter()
-            .filter(|s| s.used && s.generation.is_none())
+            .filter(|s| s.used && s.generation.is_none() && !s.closed)
             .map(|s| s.key.as_str())
             .collect()
     }
@@ -130,7 +130,7 @@ impl LookUp {
     /// says something new or would be forgotten before the page. `Err` says why there are none.
     ///
     /// # Errors
-    /// When a generation is missing or the page has too many tags.
+    /// When a generation is missing, a scope is closed or the page has too many tags.
     pub fn store(
         &mut self,
         response: Response<'_>,
@@ -141,6 +141,9 @@ impl LookUp {
         let (path, tags) = used.split_at(self.path_scopes.min(used.len()));
         if tags.len() > TAGS_LIMIT {
             return Err("too-many-tags");
+        }
+        if used.iter().any(|scope| scope.closed) {
+            return Err("closed");
         }
         let generations: Option<Vec<u64>> = path.iter().map(|scope| scope.generation).collect();
         let tagged: Option<Vec<(&str, u64)>> = tags
@@ -193,7 +196,7 @@ impl LookUp {
     pub fn unread(&self) -> Vec<&str> {
         self.scopes
             .iter()
-            .filter(|s| s.generation.is_none())
+            .filter(|s| s.generation.is_none() && !s.closed)
             .map(|s| s.key.as_str())
             .collect()
     }

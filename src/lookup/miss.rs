@@ -11,6 +11,8 @@ pub enum Miss {
     Expired(String),
     /// A scope has no generation any more.
     GenerationGone(String),
+    /// A scope was expired a moment ago, or is about to be.
+    Closed(String),
     /// Its time is over.
     TimedOut,
     /// What lies under the key is no record, or one of another request.
@@ -28,6 +30,7 @@ impl Miss {
             Self::UnknownVariant => ("vary-miss", None),
             Self::Expired(scope) => ("expired", Some(scope)),
             Self::GenerationGone(scope) => ("generation-gone", Some(scope)),
+            Self::Closed(scope) => ("closed", Some(scope)),
             Self::TimedOut => ("timed-out", None),
             Self::Damaged => ("damaged", None),
             Self::NotPublic => ("not-public", None),

@@ -27,6 +27,8 @@ use crate::scope;
 pub trait Found {
     fn generation(&self, key: &str) -> Option<u64>;
     fn bytes(&self, key: &str) -> Option<&[u8]>;
+    /// Does a mark stand there that the scope has no generation for now?
+    fn is_closed(&self, key: &str) -> bool;
 }
 
 /// A scope of this request's page, and what its generation was when it was read.
@@ -35,6 +37,9 @@ struct Scope {
     text: String,
     key: String,
     generation: Option<u64>,
+    /// It had no generation, on purpose: its change is being committed, or is not on all replicas
+    /// yet. That stands: data that is read before it opens may be old, whenever it opens.
+    closed: bool,
     /// The page reads it. Those that only a recipe hinted at do not bind the page.
     used: bool,
     /// It is part of the recipe that this request teaches, though it does not bind its page.
@@ -174,6 +179,7 @@ impl LookUp {
             text,
             key,
             generation: None,
+            closed: false,
             used,
             remembered: false,
         });
@@ -206,8 +212,9 @@ impl LookUp {
     /// data that was read in between.
     fn read_generations(&mut self, found: &dyn Found) {
         for scope in &mut self.scopes {
-            if scope.generation.is_none() {
+            if scope.generation.is_none() && !scope.closed {
                 scope.generation = found.generation(&scope.key);
+                scope.closed = found.is_closed(&scope.key);
             }
         }
     }

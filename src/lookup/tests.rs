@@ -1,6 +1,6 @@
 //! The machine against a cache in memory: no Python, no I/O.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::*;
 use crate::glob::Globs;
@@ -11,6 +11,7 @@ use crate::recipe::Cookies;
 struct Cache {
     bytes: HashMap<String, Vec<u8>>,
     generations: HashMap<String, u64>,
+    closed: HashSet<String>,
 }
 
 impl Found for Cache {
@@ -19,6 +20,9 @@ impl Found for Cache {
     }
     fn bytes(&self, key: &str) -> Option<&[u8]> {
         self.bytes.get(key).map(Vec::as_slice)
+    }
+    fn is_closed(&self, key: &str) -> bool {
+        self.closed.contains(key)
     }
 }
 
@@ -179,11 +183,7 @@ fn an_expiry_during_the_render_outlives_the_store() {
     );
 }
 
-#[test]
-fn a_lease_without_generations_stores_nothing() {
-    let mut world = World::new();
-    let (mut lease, _) = world.look_up("", 0);
-    lease.claim(&Cache::default());
+fn try_store(lease: &mut LookUp) -> Result<Vec<Entry>, &'static str> {
     let response = Response {
         status: 200,
         reason: None,
@@ -195,10 +195,15 @@ fn a_lease_without_generations_stores_nothing() {
         cookies: Cookies::None,
         timeout: 1,
     };
-    assert_eq!(
-        lease.store(response, &CookieOnly(""), 0),
-        Err("no-generation")
-    );
+    lease.store(response, &CookieOnly(""), 0)
+}
+
+#[test]
+fn a_lease_without_generations_stores_nothing() {
+    let mut world = World::new();
+    let (mut lease, _) = world.look_up("", 0);
+    lease.claim(&Cache::default());
+    assert_eq!(try_store(&mut lease), Err("no-generation"));
     world.claim(&mut lease);
     assert_eq!(world.store(&mut lease, "", Cookies::None, 0), 2);
 }
@@ -282,5 +287,32 @@ fn a_swapped_or_damaged_entry_is_a_miss() {
     assert_eq!(
         world.look_up("theme=light", 0).0.miss(),
         Some(&Miss::Damaged)
+    );
+}
+
+#[test]
+fn a_scope_that_is_closed_when_it_is_read_stays_so_for_the_lease() {
+    let mut world = World::new();
+    let key = scope::key(&world.site.id, "tree:/");
+    let token = world.token();
+    world.cache.generations.insert(key.clone(), token);
+    let (mut lease, _) = world.look_up("", 0);
+    world.claim(&mut lease);
+    world.store(&mut lease, "", Cookies::None, 0);
+    world.cache.generations.remove(&key);
+    world.cache.closed.insert(key.clone());
+    let (mut lease, _) = world.look_up("", 0);
+    assert_eq!(lease.miss(), Some(&Miss::Closed("tree:/".into())));
+    // It opens while the page is made: data that was read before may be old.
+    world.cache.closed.clear();
+    world.cache.generations.insert(key, token + 1);
+    assert_eq!(lease.unclaimed(), Vec::<&str>::new());
+    world.claim(&mut lease);
+    lease.read(vec!["tag:t".into()]);
+    world.claim(&mut lease);
+    assert_eq!(try_store(&mut lease), Err("closed"));
+    assert_eq!(
+        world.look_up("", 0).0.miss(),
+        Some(&Miss::Expired("tree:/".into()))
     );
 }

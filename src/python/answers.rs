@@ -1,7 +1,7 @@
 //! What Python hands over to the machine: the request's headers, and what a `get_many` found.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyString};
 
 use crate::cookie;
 use crate::lookup::Found;
@@ -103,5 +103,11 @@ impl Found for Answers<'_, '_> {
 
     fn bytes(&self, key: &str) -> Option<&[u8]> {
         self.get(key).map(PyBytesMethods::as_bytes)
+    }
+
+    /// `store.CLOSED` is the only text that stands under one of our keys.
+    fn is_closed(&self, key: &str) -> bool {
+        let found = self.found.get_item(key).ok().flatten();
+        found.is_some_and(|value| value.is_instance_of::<PyString>())
     }
 }

@@ -1,5 +1,5 @@
 """
-``manage.py viewcache explain | expire | warm``: see the page cache, and steer it.
+``manage.py viewcache explain | expire | deliver | warm``: see the page cache, and steer it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import Any
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.exceptions import DisallowedHost, ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connections
 from django.urls import NoReverseMatch, reverse
 
-from viewcache import _core, conf, expiry, telling, warming
+from viewcache import _core, conf, expiry, outbox, telling, warming
 from viewcache.explain import explain
 from viewcache.scopes import in_every_language
 from viewcache.store import Store
@@ -66,6 +67,18 @@ class Command(BaseCommand):
                     "those given, those of a file, those of the site's sitemap; those whose "
                     "language is not part of the URL, in each language. Fresh pages stay as "
                     "they are."
+                ),
+            )
+        )
+
+        _deliver_arguments(
+            commands.add_parser(
+                "deliver",
+                help="expire what changes still owe the cache (VIEWCACHE['DURABLE'])",
+                description=(
+                    "Expires what transactions have written down and the cache has not taken: "
+                    "their process was killed, or the cache was down. Requests do the same; the "
+                    "command is for a timer, and for sites that have few requests."
                 ),
             )
         )
@@ -155,6 +168,17 @@ class Command(BaseCommand):
             for scope in scopes:
                 self.stdout.write(f"  {scope}")
 
+    # -- deliver ----------------------------------------------------------------------------------
+
+    def handle_deliver(self, *, database: str | None, verbosity: int, **options: Any) -> None:
+        if database is not None and database not in connections:
+            raise CommandError(
+                f"There is no database {database!r}. Known: {', '.join(connections)}."
+            )
+        count = outbox.deliver(database)
+        if verbosity:
+            self.stdout.write(f"Delivered what {count} transaction{'s' * (count != 1)} owed.")
+
     # -- warm -------------------------------------------------------------------------------------
 
     def handle_warm(
@@ -207,6 +231,10 @@ class Command(BaseCommand):
         if problems:
             shown = ", ".join(problems[:5]) + (" …" if len(problems) > 5 else "")
             raise CommandError(f"{_count(problems, 'page')} answered with an error: {shown}")
+
+
+def _deliver_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--database", metavar="ALIAS", help="of this database only (all)")
 
 
 def _warm_arguments(parser: ArgumentParser) -> None:
