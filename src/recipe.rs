@@ -2,9 +2,10 @@
 //! which tags they carry. Stored per URL; each process also remembers them, within bounds, so that
 //! it can ask for recipe, page and generations in one round trip.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::recent::Recent;
 use crate::wire::{Reader, Writer};
 
 const MAGIC: [u8; 4] = *b"VCR1";
@@ -150,61 +151,34 @@ fn read_texts(input: &mut Reader<'_>) -> Option<BTreeSet<String>> {
 }
 
 /// The recipes that this process has seen lately, by the digest of their URL.
-///
-/// Two halves: what is found in the old one moves to the young one, and a full young one becomes
-/// the old one. So the least recently used half is forgotten, at constant cost.
 #[derive(Debug)]
-pub struct Memory {
-    entries: usize,
-    bytes: usize,
-    halves: Mutex<Halves>,
-}
-
-#[derive(Debug, Default)]
-struct Halves {
-    young: HashMap<[u8; 32], Arc<Recipe>>,
-    old: HashMap<[u8; 32], Arc<Recipe>>,
-    young_bytes: usize,
-}
+pub struct Memory(Mutex<Recent<[u8; 32], Arc<Recipe>>>);
 
 impl Memory {
     /// At most so many recipes and about so many bytes.
     #[must_use]
     pub fn new(entries: usize, bytes: usize) -> Self {
-        Self {
-            entries,
-            bytes,
-            halves: Mutex::default(),
-        }
+        Self(Mutex::new(Recent::new(entries, bytes)))
     }
 
     #[must_use]
     pub fn get(&self, url: &[u8; 32]) -> Option<Arc<Recipe>> {
-        let mut halves = self.halves.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(recipe) = halves.young.get(url) {
-            return Some(Arc::clone(recipe));
-        }
-        let recipe = halves.old.remove(url)?;
-        self.put_young(&mut halves, *url, Arc::clone(&recipe));
-        Some(recipe)
+        self.recent().get(url).cloned()
     }
 
     pub fn put(&self, url: [u8; 32], recipe: Arc<Recipe>) {
-        let mut halves = self.halves.lock().unwrap_or_else(PoisonError::into_inner);
-        self.put_young(&mut halves, url, recipe);
+        let weight = recipe.weight();
+        self.recent().put(url, recipe, weight);
     }
 
     pub fn forget(&self, url: &[u8; 32]) {
-        let mut halves = self.halves.lock().unwrap_or_else(PoisonError::into_inner);
-        halves.young.remove(url);
-        halves.old.remove(url);
+        self.recent().remove(url);
     }
 
     /// How many recipes are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
-        let halves = self.halves.lock().unwrap_or_else(PoisonError::into_inner);
-        halves.young.len() + halves.old.len()
+        self.recent().len()
     }
 
     #[must_use]
@@ -212,18 +186,8 @@ impl Memory {
         self.len() == 0
     }
 
-    fn put_young(&self, halves: &mut Halves, url: [u8; 32], recipe: Arc<Recipe>) {
-        let weight = recipe.weight();
-        let full = halves.young.len() + 1 > self.entries / 2
-            || halves.young_bytes + weight > self.bytes / 2;
-        if full && !halves.young.contains_key(&url) {
-            halves.old = std::mem::take(&mut halves.young);
-            halves.young_bytes = 0;
-        }
-        if weight <= self.bytes / 2 && self.entries >= 2 {
-            halves.young_bytes += weight;
-            halves.young.insert(url, recipe);
-        }
+    fn recent(&self) -> MutexGuard<'_, Recent<[u8; 32], Arc<Recipe>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

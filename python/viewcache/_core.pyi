@@ -87,6 +87,8 @@ class Site:
         What to write to expire these scopes: their keys, each with a new random 64-bit
         generation. Raises ``OSError`` when the operating system has no randomness.
         """
+    def moment(self) -> int:
+        """Now, for ``LookUp.younger_than``: a count of what this process has read so far."""
     @property
     def remembered(self) -> int:
         """How many recipes this process remembers."""
@@ -134,6 +136,11 @@ class LookUp:
         """The lease: keys of all generations that are not known, each with a new one to set."""
     def unread_of(self, scopes: Sequence[str]) -> list[str]:
         """The lease: those of the scopes whose generation has not been read."""
+    def younger_than(self, moment: int, scopes: Sequence[str]) -> str | None:
+        """
+        The lease: the first of these scopes that may have been expired between that moment and
+        the look-up; ``None`` when this process had seen each generation even before.
+        """
     def teach(self, now: float) -> tuple[str, bytes, int]:
         """The lease: the entry that teaches the next render of this URL what this one read."""
     def unclaimed(self) -> dict[str, int]:

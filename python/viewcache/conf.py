@@ -81,7 +81,8 @@ class Settings:
     #: Seconds after an expiry in which pages of its scopes are served and not stored: as long as a
     #: replica that pages are read from may lag behind. 0 is not at all.
     SETTLE_SECONDS: float = 0.0
-    #: How many URLs' recipes each process remembers, and about how many bytes they may take.
+    #: How many URLs' recipes each process remembers, and about how many bytes they may take; and
+    #: how many generations it has seen.
     MEMORY_ENTRIES: int = 10_000
     MEMORY_BYTES: int = 8 * 1024 * 1024
 

@@ -105,9 +105,11 @@ def read_rows(visit: Visit, scopes: Iterable[str]) -> int:
 
 def visit_to_store(request: HttpRequest, area: Area) -> Visit | None:
     """The visit whose lease this middleware or decorator stores with."""
-    if request.__dict__.get("_cache_update_cache") is False:
-        return None
     innermost = visit_of(request)
+    if request.__dict__.get("_cache_update_cache") is False:
+        if innermost is not None and innermost.status == "miss":
+            innermost.reason = "left out"
+        return None
     for visit in innermost.around if innermost is not None else ():
         if visit.is_for(area):
             return visit if visit.lease is not None else None

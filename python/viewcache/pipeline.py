@@ -22,7 +22,7 @@ from . import commit, conf, lease, page, policy, reads, signals, slots, stampede
 from . import request as canonical
 from .policy import Area, Permission
 from .store import Entry, Store
-from .visit import STORE, Visit, begin, fault, miss, visit_of
+from .visit import STORE, Visit, begin, fault, looks_up, miss, visit_of
 
 logger = logging.getLogger("viewcache")
 
@@ -134,6 +134,7 @@ def _begin(request: HttpRequest, area: Area) -> Visit | None:
     elif not visit.store.breaker.allows():
         visit.lookup, visit.reason = None, "cache fault a moment ago"
     else:
+        looks_up(visit)
         visit.lookup.read(visit.tags)
         visit.takes_turns = (
             conf.get().WAIT_SECONDS > 0

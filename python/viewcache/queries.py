@@ -34,7 +34,7 @@ from django.db.backends.utils import CursorWrapper
 
 from . import _core, commit, conf, durable, expiry, reads
 from .lease import read_rows
-from .visit import Visit, on_lease
+from .visit import Visit, on_visit
 
 logger = logging.getLogger("viewcache.queries")
 
@@ -58,12 +58,16 @@ QUIET: dict[str, list[str] | None] = {
 class _Making:
     """What the queries of this context are for: a page, once there is a lease."""
 
-    __slots__ = ("early", "known", "rows", "spent", "visit")
+    __slots__ = ("began", "blind", "known", "read", "rows", "spent", "visit")
 
-    def __init__(self) -> None:
+    def __init__(self, began: int | None = None) -> None:
         self.visit: Visit | None = None
-        #: The first table that was read, before there was a lease or after.
-        self.early = ""
+        #: When it began, as the core counts; ``None`` where it may have read before.
+        self.began = began
+        #: The scopes that were read so far, before there was a lease or after.
+        self.read: dict[str, None] = {}
+        #: Why what was read so far is not all known.
+        self.blind = ""
         #: What queries have read for which visit, so that it need not be looked at again.
         self.known: set[tuple[Any, ...]] = set()
         #: Commands spent on generations.
@@ -163,14 +167,10 @@ def _read(
     others: list[str],
     refused: tuple[str, bool] | None,
 ) -> None:
-    making.early = making.early or next(iter(reads), "what is not understood is")
-    if making.visit is None:
-        return
-    visits = [visit for visit in making.visit.around if visit.lease is not None]
-    if not visits:
-        return
+    inner = making.visit
+    visits = [] if inner is None else [each for each in inner.around if each.lease is not None]
     written = connection.in_atomic_block or commit.is_waiting(connection)
-    known = (making.visit, *reads)
+    known = (inner, *reads)
     if known in making.known and not (written or others or refused):
         return
     making.known.add(known)
@@ -183,8 +183,10 @@ def _read(
     if written and not commit.dirty().isdisjoint(scopes):
         # Nobody else sees it yet, and after a rollback nobody ever does.
         reason = "read what this transaction has written"
+    making.read.update(dict.fromkeys(reads))
+    making.blind = making.blind or reason or ""
     # What a transaction reads after its first read is as old as that one.
-    late = _is_late(connection)
+    late = bool(visits) and _is_late(connection)
     for visit in visits:
         if reason is not None:
             visit.refuse(reason)
@@ -315,7 +317,8 @@ def _coarse(scopes: Iterable[str]) -> list[str]:
 
 def begin(**kwargs: Any) -> None:
     """A request begins: what is queried before its look-up is noted."""
-    _making.set(_Making())
+    was_open = any(_is_late(each) for each in connections.all(initialized_only=True))
+    _making.set(_Making(None if was_open else conf.site().moment()))
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
             _snapshots.pop(connection, None)
@@ -326,6 +329,22 @@ def end(**kwargs: Any) -> None:
     _making.set(None)
 
 
+def ask(visit: Visit) -> None:
+    """What was read before the look-up is what the page reads: it is asked for with the page."""
+    making = _making.get()
+    if making is not None:
+        visit.tags += _read_before(making)
+
+
+def _read_before(making: _Making) -> list[str]:
+    """The scopes that were read before the look-up."""
+    if not making.read:
+        return []
+    making.rows.update(scope for scope in making.read if scope.startswith("row:"))
+    are_many = len(making.rows) > conf.get().TRACK_ROWS
+    return [*(_coarse(making.read) if are_many else making.read), ANY_TABLE]
+
+
 def attach(visit: Visit) -> None:
     """From here on, this context's queries are for this visit's page."""
     making = _making.get()
@@ -333,10 +352,16 @@ def attach(visit: Visit) -> None:
         making = _Making()
         _making.set(making)
     making.visit = visit
-    if making.early:
-        visit.refuse(f"{making.early} read before the look-up")
-    elif any(_is_late(connection) for connection in connections.all(initialized_only=True)):
+    lease = visit.lease
+    if any(_is_late(connection) for connection in connections.all(initialized_only=True)):
         visit.refuse("looked up inside a transaction that had read before")
+    elif making.blind:
+        visit.refuse(f"{making.blind} (before the look-up)")
+    elif (before := _read_before(making)) and lease is not None:
+        # It may have changed since, unless this process knows of the same generation from before.
+        young = before[0] if making.began is None else lease.younger_than(making.began, before)
+        if young is not None:
+            visit.refuse(f"{young} read before the look-up")
 
 
 def visit_of_context(scopes: list[str]) -> Visit | None:
@@ -344,7 +369,7 @@ def visit_of_context(scopes: list[str]) -> Visit | None:
     making = _making.get()
     if making is None:
         return None
-    making.early = making.early or next(iter(scopes), "")
+    making.read.update(dict.fromkeys(scopes))
     return making.visit
 
 
@@ -555,7 +580,7 @@ def connect() -> None:
         _watch_connection(connection=connection)
     cast(Any, CursorWrapper).callproc = _callproc
     cast(Any, CursorWrapper).__getattr__ = _getattr
-    on_lease(attach)
+    on_visit(ask, attach)
     reads.on_apart(aside)
 
 
@@ -569,7 +594,7 @@ def disconnect() -> None:
             connection.execute_wrappers.remove(watch)
     cast(Any, CursorWrapper).callproc = _cursor_callproc
     cast(Any, CursorWrapper).__getattr__ = _cursor_getattr
-    on_lease(None)
+    on_visit(None, None)
     reads.on_apart(None)
 
 

@@ -51,9 +51,10 @@ REFUSALS = {
         "neither is viewcache's middleware in MIDDLEWARE, nor is the view decorated with "
         "viewcache's cache_page (on a class, on its dispatch)."
     ),
-    "nothing stores it": (
-        "nothing stores it: UpdateCacheMiddleware is missing, or code has asked for it to be left "
-        "out (request._cache_update_cache)."
+    "nothing stores it": "nothing stores it: UpdateCacheMiddleware is missing.",
+    "left out": (
+        "request._cache_update_cache is False: another cache_page, such as Django's own, answered, "
+        "or code has asked for the page to be left out."
     ),
     "streaming": "the response is streaming.",
     "Authorization": "the request carries Authorization, and the response is not public.",

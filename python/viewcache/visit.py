@@ -151,14 +151,23 @@ def expect(request: HttpRequest) -> Visit:
     return begin(request, Area(None, "", None))
 
 
-#: Told of each miss: whoever has to know what the page that is made now will read.
+#: Told before each look-up, and of each miss: whoever knows what a page has read and will read.
+_on_look_up: Callable[[Visit], None] | None = None
 _on_lease: Callable[[Visit], None] | None = None
 
 
-def on_lease(told: Callable[[Visit], None] | None) -> None:
-    """Have this function told of each miss, once there is a lease."""
-    global _on_lease
-    _on_lease = told
+def on_visit(
+    looks_up: Callable[[Visit], None] | None, missed: Callable[[Visit], None] | None
+) -> None:
+    """Have one function told before each look-up, and one of each miss, once there is a lease."""
+    global _on_look_up, _on_lease
+    _on_look_up, _on_lease = looks_up, missed
+
+
+def looks_up(visit: Visit) -> None:
+    """The look-up is about to begin."""
+    if _on_look_up is not None:
+        _on_look_up(visit)
 
 
 def miss(request: HttpRequest, visit: Visit, reason: str) -> None:

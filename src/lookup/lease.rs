@@ -111,6 +111,22 @@ impl LookUp {
             .any(|scope| scope.text == text && scope.generation.is_some())
     }
 
+    /// The lease: the first of these scopes whose generation was not known to be there, as it is
+    /// now, at that moment ([`crate::sightings`]): what was read of it since may be older.
+    #[must_use]
+    pub fn younger_than<'a>(&self, moment: u64, scopes: &'a [String]) -> Option<&'a str> {
+        let is_older = |text: &str| {
+            let scope = self.scopes.iter().find(|scope| scope.text == text);
+            scope
+                .and_then(|scope| Some((&scope.key, scope.generation?)))
+                .is_some_and(|(key, generation)| self.sightings.is_older(key, generation, moment))
+        };
+        scopes
+            .iter()
+            .map(String::as_str)
+            .find(|text| !is_older(text))
+    }
+
     /// The lease: keys of generations that the page needs and that were not there when asked.
     #[must_use]
     pub fn unclaimed(&self) -> Vec<&str> {

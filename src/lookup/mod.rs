@@ -22,6 +22,7 @@ pub use miss::Miss;
 use crate::recipe::{Memory, Recipe};
 use crate::request::{Headers, Method, Request, Site, page_key};
 use crate::scope;
+use crate::sightings::Sightings;
 
 /// What the cache had under the keys that were wanted.
 pub trait Found {
@@ -64,6 +65,7 @@ enum Stage {
 pub struct LookUp {
     site: Arc<Site>,
     memory: Arc<Memory>,
+    sightings: Arc<Sightings>,
     request: Request,
     recipe_key: String,
     /// The recipe that the store has, or the remembered one until the store has answered.
@@ -81,6 +83,7 @@ impl LookUp {
     pub fn begin(
         site: Arc<Site>,
         memory: Arc<Memory>,
+        sightings: Arc<Sightings>,
         request: Request,
         headers: &dyn Headers,
     ) -> Option<Self> {
@@ -94,6 +97,7 @@ impl LookUp {
             stage: Stage::First,
             site,
             memory,
+            sightings,
             request,
         };
         for text in chain {
@@ -211,11 +215,20 @@ impl LookUp {
     /// A generation that was read once stands: reading it again later could only be younger than
     /// data that was read in between.
     fn read_generations(&mut self, found: &dyn Found) {
-        for scope in &mut self.scopes {
-            if scope.generation.is_none() && !scope.closed {
-                scope.generation = found.generation(&scope.key);
-                scope.closed = found.is_closed(&scope.key);
+        let mut seen = Vec::new();
+        for (at, scope) in self.scopes.iter_mut().enumerate() {
+            if scope.generation.is_some() || scope.closed {
+                continue;
             }
+            scope.generation = found.generation(&scope.key);
+            scope.closed = found.is_closed(&scope.key);
+            // A path's own guard no single data; see `younger_than`.
+            if let Some(generation) = scope.generation.filter(|_| at >= self.path_scopes) {
+                seen.push((scope.key.as_str(), generation));
+            }
+        }
+        if !seen.is_empty() {
+            self.sightings.note(&seen);
         }
     }
 }

@@ -37,6 +37,7 @@ impl Headers for CookieOnly {
 struct World {
     site: Arc<Site>,
     memory: Arc<Memory>,
+    sightings: Arc<Sightings>,
     cache: Cache,
     next: u64,
 }
@@ -51,6 +52,7 @@ impl World {
                 query::Rules::default(),
             )),
             memory: Arc::new(Memory::new(100, 100_000)),
+            sightings: Arc::new(Sightings::new(100)),
             cache: Cache::default(),
             next: 0,
         }
@@ -71,9 +73,15 @@ impl World {
             zone: None,
             authorized: false,
         };
-        let (site, memory) = (Arc::clone(&self.site), Arc::clone(&self.memory));
         let headers = CookieOnly(cookie);
-        let mut lookup = LookUp::begin(site, memory, request, &headers).unwrap();
+        let mut lookup = LookUp::begin(
+            Arc::clone(&self.site),
+            Arc::clone(&self.memory),
+            Arc::clone(&self.sightings),
+            request,
+            &headers,
+        )
+        .unwrap();
         let mut trips = 0;
         while !lookup.wanted().0.is_empty() {
             lookup.receive(&self.cache, &headers, now);
@@ -128,6 +136,34 @@ impl World {
 
 fn theme() -> Cookies {
     Cookies::Named(["theme".to_string()].into())
+}
+
+#[test]
+fn what_was_read_before_the_look_up_needs_a_generation_from_before_the_request() {
+    let row = ["row:t:1".to_string()];
+    let mut world = World::new();
+    let read_early = |world: &mut World, moment| {
+        let (mut lease, _) = world.look_up("", 0);
+        lease.read(row.to_vec());
+        world.claim(&mut lease);
+        lease.younger_than(moment, &row).map(String::from)
+    };
+    let start = world.sightings.moment();
+    assert!(
+        read_early(&mut world, start).is_some(),
+        "seen at the look-up only"
+    );
+    let moment = world.sightings.moment();
+    assert_eq!(read_early(&mut world, moment), None);
+    assert!(read_early(&mut world, start).is_some(), "an older request");
+    let moment = world.sightings.moment();
+    world.expire("row:t:1");
+    assert!(
+        read_early(&mut world, moment).is_some(),
+        "expired in between"
+    );
+    let moment = world.sightings.moment();
+    assert_eq!(read_early(&mut world, moment), None);
 }
 
 #[test]

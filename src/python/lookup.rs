@@ -203,6 +203,14 @@ impl LookUp {
             .collect()
     }
 
+    /// The lease: the first of these scopes whose generation may be younger than that moment.
+    #[allow(clippy::needless_pass_by_value)]
+    fn younger_than(&self, moment: u64, scopes: Vec<String>) -> Option<String> {
+        let state = self.state();
+        let found = state.machine.younger_than(moment, &scopes);
+        found.map(String::from)
+    }
+
     /// The lease: the generations that are absent, each with a new one to add.
     fn unclaimed<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let entries = PyDict::new(py);

@@ -14,6 +14,7 @@ use crate::query::Rules;
 use crate::recipe::Memory;
 use crate::request::{self, Method, Parts, Request};
 use crate::scope;
+use crate::sightings::Sightings;
 
 /// A compiled list of patterns.
 #[pyclass(frozen, module = "viewcache._core")]
@@ -35,8 +36,9 @@ impl Names {
 /// What all keys of a site share, and what this process remembers of its recipes.
 #[pyclass(frozen, module = "viewcache._core")]
 pub struct Site {
-    site: Arc<request::Site>,
+    shared: Arc<request::Site>,
     memory: Arc<Memory>,
+    sightings: Arc<Sightings>,
 }
 
 #[pymethods]
@@ -58,8 +60,9 @@ impl Site {
         };
         let site = request::Site::new(key_prefix, release, Globs::new(ignore_cookies), query);
         Self {
-            site: Arc::new(site),
+            shared: Arc::new(site),
             memory: Arc::new(Memory::new(memory_entries, memory_bytes)),
+            sightings: Arc::new(Sightings::new(memory_entries)),
         }
     }
 
@@ -92,7 +95,7 @@ impl Site {
             raw_query,
         };
         let request = Request {
-            url: parts.digest(&self.site),
+            url: parts.digest(&self.shared),
             path: path.to_string(),
             method: if method == "HEAD" {
                 Method::Head
@@ -108,8 +111,9 @@ impl Site {
         };
         let headers = Meta::new(&meta, utf8_cookies);
         let begun = machine::LookUp::begin(
-            Arc::clone(&self.site),
+            Arc::clone(&self.shared),
             Arc::clone(&self.memory),
+            Arc::clone(&self.sightings),
             request,
             &headers,
         );
@@ -122,7 +126,7 @@ impl Site {
     fn generation_keys(&self, scopes: Vec<String>) -> Vec<String> {
         scopes
             .iter()
-            .map(|scope| scope::key(&self.site.id, scope))
+            .map(|scope| scope::key(&self.shared.id, scope))
             .collect()
     }
 
@@ -130,9 +134,14 @@ impl Site {
     fn expiry<'py>(&self, py: Python<'py>, scopes: Vec<String>) -> PyResult<Bound<'py, PyDict>> {
         let entries = PyDict::new(py);
         for scope in scope::widest(scopes) {
-            entries.set_item(scope::key(&self.site.id, &scope), generation::fresh()?)?;
+            entries.set_item(scope::key(&self.shared.id, &scope), generation::fresh()?)?;
         }
         Ok(entries)
+    }
+
+    /// Now, for `LookUp.younger_than`.
+    fn moment(&self) -> u64 {
+        self.sightings.moment()
     }
 
     /// How many recipes this process remembers.

@@ -18,7 +18,7 @@ from django.core.cache import cache, caches
 from django.core.management import call_command
 from django.db import connection, connections, models, transaction
 from django.http import HttpResponse
-from tracking import Site
+from tracking import ReadsBefore, Site
 from viewcache import conf, expiry, pipeline, queries
 from viewcache.decorators import cache_page
 
@@ -355,21 +355,54 @@ def test_an_async_view_is_tracked(tracked: Site, tag: Tag, per_site: bool) -> No
     asyncio.run(visit())
 
 
-def test_what_is_read_before_the_look_up_keeps_the_page_from_being_stored(
+def test_what_is_read_before_the_look_up_is_stored_once_its_generation_is_known_before(
     tracked: Site, tag: Tag
 ) -> None:
     def view(request: Any, **kwargs: Any) -> HttpResponse:
         return HttpResponse(str(request.names))
 
     get = tracked.serve_as_it_is(view, middleware=("tracking.ReadsBefore",))
-    get()
-    assert (tracked.status, tracked.reason) == ("bypass", "rows:blog_tag read before the look-up")
+    for name in ("first", "second"):
+        rename(name)
+        assert name in get()
+        assert tracked.status == "bypass"
+        assert tracked.reason.endswith(":blog_tag read before the look-up")
+        # Of each change a process learns once, not once for each page.
+        for url in ("/page/", "/another/"):
+            assert name in get(url)
+            assert tracked.status == "stored"
+            assert name in get(url)
+            assert tracked.status == "hit"
+
+    rename("third")
 
     async def visit() -> None:
-        await tracked.aget("/async/")
-        assert "read before the look-up" in tracked.reason
+        for status in ("bypass", "stored", "hit"):
+            assert "third" in await tracked.aget("/async/")
+            assert tracked.status == status
 
     asyncio.run(visit())
+
+
+@pytest.mark.parametrize(
+    ("statement", "why"),
+    [
+        ("SELECT load_extension('x')", "query not understood"),
+        ("SELECT * FROM seen_before", "reads seen_before, which is no table"),
+    ],
+)
+def test_what_is_not_understood_before_the_look_up_keeps_the_page_from_being_stored(
+    tracked: Site, monkeypatch: pytest.MonkeyPatch, statement: str, why: str
+) -> None:
+    monkeypatch.setattr(ReadsBefore, "statement", statement)
+    sql("CREATE VIEW IF NOT EXISTS seen_before AS SELECT * FROM blog_tag")
+    get = tracked.serve_as_it_is(
+        lambda request, **kwargs: HttpResponse("page"), middleware=("tracking.ReadsBefore",)
+    )
+    for _ in range(3):
+        get()
+        assert tracked.status == "bypass"
+        assert why in tracked.reason
 
 
 def test_a_cached_view_in_a_cached_site(tracked: Site, tag: Tag) -> None:

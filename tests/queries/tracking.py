@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from blog.models import Tag
+from django.db import connection
+from django.db.utils import OperationalError
 from django.http import HttpResponse
 from django.test import AsyncClient, Client
 from django.urls import path
@@ -68,13 +70,18 @@ class Site:
 
 
 class ReadsBefore:
-    """A middleware that reads a table before the cache is asked."""
+    """A middleware that reads before the cache is asked: all tags, and what the test says."""
+
+    statement = ""
 
     def __init__(self, get_response: Any) -> None:
         self.get_response = get_response
 
     def __call__(self, request: Any) -> Any:
         request.names = list(Tag.objects.values_list("name", flat=True))
+        if self.statement:
+            with connection.cursor() as cursor, suppress(OperationalError):
+                cursor.execute(self.statement)
         return self.get_response(request)
 
 

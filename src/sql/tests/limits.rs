@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{ALL, Dialect, analyser, say};
-use crate::sql::memo::{SEGMENT_BYTES, SEGMENT_ENTRIES};
+use crate::sql::memo::{BYTES, ENTRIES};
 use crate::sql::{
     Analyser, MAX_CHAIN, MAX_PINS, MAX_TEXT, PinTerm, Pins, Reach, row_bucket, row_text, row_texts,
     table_key,
@@ -184,7 +184,7 @@ fn the_memory_is_bounded_and_shared() {
     }
     let (entries, bytes) = analyser.memos[0].size();
     assert!(
-        entries <= 2 * SEGMENT_ENTRIES && bytes <= 2 * SEGMENT_BYTES,
+        entries <= ENTRIES && bytes <= BYTES,
         "{entries} entries, {bytes} bytes"
     );
     // In use all the time, so it was never dropped.

@@ -36,6 +36,8 @@ def main() -> None:
         read_generations_last()
     elif asked.broken == "whole":
         queries._finished = lambda wrapper, connection, result: result  # type: ignore[assignment]
+    elif asked.broken == "early":
+        take_every_generation_for_old()
     with connection.schema_editor() as editor:
         for model in TABLES:
             editor.create_model(model)
@@ -91,6 +93,19 @@ def read_generations_last() -> None:
 
     queries._bind = later
     lease.entries = first
+
+
+def take_every_generation_for_old() -> None:
+    """As if this process had known it before the request began."""
+    from viewcache import queries
+
+    begin = queries.begin
+
+    def later() -> None:
+        begin()
+        queries._making.get().began = 1 << 62  # type: ignore[union-attr]
+
+    queries.begin = later  # type: ignore[assignment]
 
 
 class Cases:
@@ -178,7 +193,7 @@ class Cases:
         }
         old, stored, reasons = [], 0, set()
         for page in pages:
-            for way in ("plain", "atomic", "outside"):
+            for way in ("plain", "atomic", "outside", "early"):
                 for warm in (False, True):
                     for name, change in changes.items():
                         Item.objects.update(name="old")
@@ -238,7 +253,11 @@ class Cases:
         from viewcache.middleware import CacheMiddleware
 
         def view(request: Any) -> HttpResponse:
-            return HttpResponse(page())
+            return HttpResponse(getattr(request, "seen", None) or page())
+
+        def read_early(request: Any) -> HttpResponse:
+            request.seen = page()
+            return within(request)
 
         cached: Any = CacheMiddleware(view)
         if way == "atomic":
@@ -246,6 +265,9 @@ class Cases:
         elif way == "outside":
             # As ATOMIC_REQUESTS does around a view that caches itself.
             cached = transaction.atomic(cache_page(600)(view))
+        elif way == "early":
+            # As a middleware does that reads before the look-up.
+            within, cached = cached, read_early
 
         def get(path: str) -> Any:
             request = RequestFactory().get(path)
