@@ -18,7 +18,7 @@ from django.core.cache.backends.db import BaseDatabaseCache
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.locmem import LocMemCache
-from django.core.cache.backends.memcached import BaseMemcachedCache
+from django.core.cache.backends.memcached import BaseMemcachedCache, PyMemcacheCache
 from django.core.cache.backends.redis import RedisCache
 from django.core.exceptions import ImproperlyConfigured
 from django.middleware import cache as django_cache
@@ -261,6 +261,13 @@ def _check_cache(alias: str, cache: BaseCache) -> Iterator[checks.CheckMessage]:
             "after it was expired.",
             "Give LOCATION one server.",
         )
+    if not settings.DEBUG and (missing := _missing_timeout(cache)):
+        yield _warning(
+            "W013",
+            f"{name} has no {missing}: when the server hangs, so does each process of the site, "
+            "again with every attempt.",
+            f"Set OPTIONS[{missing!r}], to 0.1 (seconds) for example.",
+        )
     if isinstance(cache, BaseDatabaseCache) and conf.get().TRACK:
         yield _warning(
             "W010",
@@ -268,6 +275,19 @@ def _check_cache(alias: str, cache: BaseCache) -> Iterator[checks.CheckMessage]:
             "costs more queries than the page.",
             "Take Redis, Valkey or Memcached.",
         )
+
+
+def _missing_timeout(cache: BaseCache) -> str | None:
+    """The option that says how long the client waits, where it is not set; by default for ever."""
+    options = getattr(cache, "_options", None) or {}
+    servers = " ".join(map(str, getattr(cache, "_servers", ())))
+    if isinstance(cache, RedisCache):
+        name = "socket_timeout"
+    elif isinstance(cache, PyMemcacheCache):
+        name = "timeout"
+    else:
+        return None
+    return None if options.get(name) or f"{name}=" in servers else name
 
 
 def _aliases() -> dict[str, str]:

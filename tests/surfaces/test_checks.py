@@ -27,7 +27,12 @@ SESSION = "django.contrib.sessions.middleware.SessionMiddleware"
 STOCK = "django.middleware.cache.FetchFromCacheMiddleware"
 
 #: A cache that no check minds.
-GOOD = {"default": {"BACKEND": f"{BACKENDS}.redis.RedisCache", "LOCATION": "redis://[::1]:1"}}
+GOOD = {
+    "default": {
+        "BACKEND": f"{BACKENDS}.redis.RedisCache",
+        "LOCATION": "redis://[::1]:1?socket_timeout=1",
+    }
+}
 
 
 def ids(**settings: Any) -> list[str]:
@@ -114,6 +119,8 @@ def _cache(backend: str, location: Any = "", **rest: Any) -> dict[str, Any]:
 
 
 MANY = {"MAX_ENTRIES": 100_000}
+SOON = {"timeout": 0.1}
+SOCKET = {"socket_timeout": 0.1}
 
 
 @pytest.mark.parametrize(
@@ -125,11 +132,15 @@ MANY = {"MAX_ENTRIES": 100_000}
         (_cache("filebased.FileBasedCache", "/tmp/x"), ["W007"]),
         (_cache("db.DatabaseCache", "x"), ["W007"]),
         (_cache("db.DatabaseCache", "x", OPTIONS=MANY), []),
-        (_cache("memcached.PyMemcacheCache", "x", KEY_PREFIX="p" * 150), []),
-        (_cache("memcached.PyMemcacheCache", "x", KEY_PREFIX="p" * 180), ["W008"]),
-        (_cache("memcached.PyMemcacheCache", "x", KEY_PREFIX="a b"), ["W008"]),
-        (_cache("redis.RedisCache", ["redis://a", "redis://b"]), ["W009"]),
-        (_cache("redis.RedisCache", "redis://a;redis://b"), ["W009"]),
+        (_cache("memcached.PyMemcacheCache", "x", KEY_PREFIX="p" * 150, OPTIONS=SOON), []),
+        (_cache("memcached.PyMemcacheCache", "x", KEY_PREFIX="p" * 180, OPTIONS=SOON), ["W008"]),
+        (_cache("memcached.PyMemcacheCache", "x", KEY_PREFIX="a b", OPTIONS=SOON), ["W008"]),
+        (_cache("memcached.PyMemcacheCache", "x", OPTIONS={}), ["W013"]),
+        (_cache("redis.RedisCache", "redis://a"), ["W013"]),
+        (_cache("redis.RedisCache", "redis://a?socket_timeout=0.1"), []),
+        (_cache("redis.RedisCache", "redis://a", OPTIONS={"socket_timeout": 0.1}), []),
+        (_cache("redis.RedisCache", ["redis://a", "redis://b"], OPTIONS=SOCKET), ["W009"]),
+        (_cache("redis.RedisCache", "redis://a;redis://b", OPTIONS=SOCKET), ["W009"]),
         (_cache("nothing.Cache"), ["E004"]),
     ],
 )
