@@ -4,13 +4,17 @@
 
 from __future__ import annotations
 
+from functools import cache
 from http.client import responses as _phrases
 from typing import Any
 
+from django.conf import settings
+from django.core.signals import setting_changed
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware.csrf import CsrfViewMiddleware, get_token
 from django.utils.html import escapejs
+from django.utils.module_loading import import_string
 
 from . import _core, slots
 from .policy import Permission
@@ -52,6 +56,8 @@ def cut(
     refusal = _refuses_policy(response, permission)
     if refusal is not None:
         return refusal
+    if permission.secret is not None and _shows(permission.secret, response):
+        return "CSRF secret in the response"
     body = response.content
     places: list[tuple[int, str]] = []
     if permission.secret is not None or pieces:
@@ -67,6 +73,13 @@ def cut(
     ):
         return "CSP nonce in the body"
     return body, places
+
+
+def _shows(secret: str, response: HttpResponse) -> bool:
+    """Does the response show the secret itself, and not only tokens made of it?"""
+    return secret.encode() in response.content or any(
+        secret in value for _, value in response.items()
+    )
 
 
 def _refuses_policy(response: HttpResponse, permission: Permission) -> str | None:
@@ -141,11 +154,25 @@ def _set_token_cookie(request: HttpRequest, result: HttpResponse) -> None:
     What ``CsrfViewMiddleware`` does with a response whose token was asked for; here, because a
     view may be protected by the decorator alone, which a hit does not reach.
     """
-    _csrf.process_response(request, result)
+    _csrf().process_response(request, result)
 
 
 def _not_called(request: HttpRequest) -> Any:  # pragma: no cover
     raise AssertionError("Only the response half of the CSRF middleware is used.")
 
 
-_csrf = CsrfViewMiddleware(_not_called)
+@cache
+def _csrf() -> CsrfViewMiddleware:
+    """The site's own middleware, which may choose the cookie's domain; else Django's."""
+    kinds = map(import_string, settings.MIDDLEWARE)
+    of_site = (kind for kind in kinds if isinstance(kind, type))
+    kind = next((kind for kind in of_site if issubclass(kind, CsrfViewMiddleware)), None)
+    return (kind or CsrfViewMiddleware)(_not_called)
+
+
+def _forget(*, setting: str, **kwargs: Any) -> None:
+    if setting == "MIDDLEWARE":
+        _csrf.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="viewcache.page")

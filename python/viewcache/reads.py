@@ -24,6 +24,7 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest
 from django.http.request import HttpHeaders
 from django.http.response import HttpResponseBase
+from django.middleware.csrf import CsrfViewMiddleware
 from django.utils.functional import LazyObject, cached_property, empty
 
 _ATTRIBUTE = "_viewcache_reads"
@@ -563,13 +564,20 @@ def _place(*, but: Collection[str] = _DJANGOS) -> str | None:
         frame = frame.f_back
     else:
         return "unknown"
-    if module in but:
+    if but and (module in but or _sets_csrf_cookie(frame)):
         return None
     caller = _caller(frame)
     place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
     if caller is None or caller is frame:
         return place
     return f"{place}, for {caller.f_code.co_filename}:{caller.f_lineno}"
+
+
+def _sets_csrf_cookie(frame: FrameType) -> bool:
+    """Is this Django's hook that sets the CSRF cookie, as a site has overridden it?"""
+    return frame.f_code.co_name == "_set_csrf_cookie" and isinstance(
+        frame.f_locals.get("self"), CsrfViewMiddleware
+    )
 
 
 def place_of_caller() -> str | None:

@@ -12,6 +12,7 @@ from django.middleware.csrf import _unmask_cipher_token, get_token, rotate_token
 from django.shortcuts import render
 from django.utils.html import escapejs
 from django.views.decorators.csrf import csrf_protect, ensure_csrf_cookie
+from slots import pieces
 from viewcache import _core
 
 TOKEN = re.compile(r"[a-zA-Z0-9]{64}")
@@ -144,6 +145,24 @@ def test_the_secret_itself_is_not_shared(serve: Any) -> None:
     served = serve(view)
     for _ in range(2):
         assert status(served.visitor().get())[0] == "miss"
+
+
+@pytest.mark.parametrize("shows", [False, True])
+def test_a_middleware_that_sets_the_cookie_itself(
+    serve: Any, settings: Any, monkeypatch: pytest.MonkeyPatch, shows: bool
+) -> None:
+    monkeypatch.setattr(pieces.OwnDomain, "header", "X-Secret" if shows else "")
+    served = serve(attribute, "site")
+    settings.MIDDLEWARE = [
+        "slots.pieces.OwnDomain" if "Csrf" in name else name for name in settings.MIDDLEWARE
+    ]
+    first, second = served.visitor(), served.visitor()
+    for visitor in (first, second, first, second):
+        response = visitor.get()
+    assert status(response)[0] == ("miss" if shows else "hit")
+    assert served.count == (4 if shows else 1)
+    assert response.cookies["csrftoken"]["domain"] == "own.example.com"
+    assert sends(second, TOKEN.findall(response.content.decode())[0])
 
 
 @pytest.mark.parametrize("way", ["view", "site"])
