@@ -7,6 +7,7 @@ The names below are the public ones. What Django settings point at lives in
 """
 
 from .depends import adepends_on, depends_on, expires_at
+from .expiring import expiring
 from .expiry import Expiry, aexpire, expire
 from .explain import aexplain, explain
 from .explanation import Explanation
@@ -26,6 +27,7 @@ __all__ = [
     "expire",
     "expire_view_cache",
     "expires_at",
+    "expiring",
     "explain",
     "get_cache_key",
     "learn_cache_key",

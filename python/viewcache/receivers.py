@@ -45,7 +45,7 @@ def expire_instance(sender: type[Model], instance: Model, **kwargs: Any) -> None
         return
     using = kwargs.get("using") or instance._state.db or DEFAULT_DB_ALIAS
     before = instance.__dict__.pop(_BEFORE, ())
-    expiry.on_commit(dict.fromkeys([*before, *_scopes(instance)]), connections[using])
+    expiry.on_commit(dict.fromkeys([*before, *scopes_of(instance)]), connections[using])
 
 
 def remember_before(sender: type[Model], instance: Model, **kwargs: Any) -> None:
@@ -57,7 +57,7 @@ def remember_before(sender: type[Model], instance: Model, **kwargs: Any) -> None
     using = kwargs.get("using") or DEFAULT_DB_ALIAS
     before = sender._base_manager.using(using).filter(pk=instance.pk).first()
     if before is not None:
-        instance.__dict__[_BEFORE] = _scopes(before)
+        instance.__dict__[_BEFORE] = scopes_of(before)
 
 
 def connect() -> None:
@@ -94,7 +94,7 @@ def _label(model: type[Model]) -> str:
     return (model._meta.concrete_model or model)._meta.label
 
 
-def _scopes(instance: Model) -> list[str]:
+def scopes_of(instance: Model) -> list[str]:
     """What to expire for this instance. A fault of the site's own callable is logged."""
     model = type(instance)
     own = [

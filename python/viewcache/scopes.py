@@ -71,6 +71,6 @@ def item_scopes(item: Any) -> list[str]:
     name = text(item)
     if name.startswith("tree:/"):
         return _core.scopes_of_tree(name.removeprefix("tree:"))
-    if name.startswith("/") or "://" in name:
-        return _core.scopes_of_path(name)
+    if name.startswith(("/", "path:/")) or "://" in name:
+        return _core.scopes_of_path(name.removeprefix("path:"))
     return [_core.scope_of_tag(name.removeprefix("tag:"))]
