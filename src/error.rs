@@ -13,6 +13,8 @@ pub enum Error {
     DotSegments(String),
     /// A tag that is empty, too long or has control characters.
     BadTag(String),
+    /// What is no regular expression; and why.
+    BadPattern(String, String),
     /// The operating system gave no randomness, so no generation can be made.
     NoRandomness(String),
 }
@@ -39,6 +41,12 @@ impl fmt::Display for Error {
                 "{tag:?} is not a tag. A tag has 1 to {} characters and no control characters, \
                  such as 'post:12'.",
                 crate::scope::TAG_LIMIT
+            ),
+            Self::BadPattern(pattern, why) => write!(
+                f,
+                "'{}' is not a pattern: {why}. Give a regular expression (of Rust's regex crate) \
+                 such as '^/blog/'.",
+                pattern.replace(char::is_control, " ")
             ),
             Self::NoRandomness(why) => write!(
                 f,

@@ -16,6 +16,7 @@ pub mod cookie;
 pub mod error;
 pub mod generation;
 pub mod glob;
+pub mod inventory;
 pub mod key;
 pub mod lookup;
 mod python;

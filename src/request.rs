@@ -111,7 +111,8 @@ impl Parts<'_> {
 
 /// The host in lower case, without the port that the scheme implies (RFC 9110 section 4.2.3).
 /// `ALLOWED_HOSTS` has judged it before.
-fn canonical_host(host: &str, scheme: &str) -> String {
+#[must_use]
+pub fn canonical_host(host: &str, scheme: &str) -> String {
     let default = match scheme {
         "http" => ":80",
         "https" => ":443",

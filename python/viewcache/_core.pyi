@@ -13,15 +13,18 @@ from django.http import HttpRequest
 
 __all__ = [
     "Hit",
+    "Inventory",
     "LookUp",
     "Names",
     "Queries",
     "Site",
+    "UrlPattern",
     "canonical_cookies",
     "cut",
     "detect_recipe",
     "expire_view_cache",
     "get_cache_key",
+    "inventory_entries",
     "learn_cache_key",
     "mask_token",
     "new_rows",
@@ -42,6 +45,15 @@ class Names:
     def __new__(cls, patterns: Sequence[str]) -> Names: ...
     def matches(self, name: str) -> bool:
         """Does any of the patterns match the whole name?"""
+
+@final
+class UrlPattern:
+    """
+    A regular expression that is searched for in URLs, and in their part after the host. It is
+    matched in linear time. Raises ``ValueError`` for what is no pattern.
+    """
+
+    def __new__(cls, pattern: str) -> UrlPattern: ...
 
 @final
 class Site:
@@ -169,6 +181,50 @@ class LookUp:
         """
 
 @final
+class Inventory:
+    """The table of a site's pages, and which of them this process knows to be in it."""
+
+    def __new__(cls, site: Site, *, places: int, remembered: int) -> Inventory: ...
+    @property
+    def places(self) -> int:
+        """How many places there are; none where it is switched off."""
+    def keys(self, start: int, stop: int) -> list[str]:
+        """The cache keys of these places."""
+    def is_listed(self, lease: LookUp, until: float) -> bool:
+        """The page that was stored: is its entry there until then, as far as is known?"""
+    def listing(
+        self,
+        lease: LookUp,
+        *,
+        scheme: str,
+        host: str,
+        query: str,
+        raw_query: bool,
+        only: Names | None,
+        key_prefix: str,
+        alias: str | None,
+    ) -> tuple[list[str], bytes]:
+        """
+        The page that was stored: the keys that its entry may have, in the order in which they are
+        tried, and the entry. The same page always has the same entry.
+        """
+    def listed(self, lease: LookUp, until: float, has_place: bool) -> None:
+        """
+        The page that was stored: its entry is there until then; or, where all its places were
+        taken, no page of its URL need ask again until then.
+        """
+    def generation_keys(self, path: str, record: bytes) -> list[str] | None:
+        """The keys of the generations that the page at this path is checked against."""
+    def inspect(
+        self, path: str, key: str, record: bytes, found: dict[str, Any], now: float
+    ) -> tuple[tuple[str, str | None] | None, int, float, float, list[str]] | None:
+        """
+        Why a page is not served (a code, and the scope that it is about; ``None`` where it is),
+        its status, when it was stored and when it ends, its scopes beyond those of its path.
+        ``None`` when the record is none, or another page's.
+        """
+
+@final
 class Queries:
     """The project's tables, and the statements that have been seen."""
 
@@ -233,6 +289,15 @@ def get_cache_key(
     zone: str | None,
 ) -> str | None:
     """``django.utils.cache.get_cache_key`` with the settings as arguments, cookies sorted."""
+
+def inventory_entries(
+    found: dict[str, Any], patterns: Sequence[UrlPattern]
+) -> list[tuple[str, str, str, str, str, str | None, str, str | None, str | None]]:
+    """
+    The entries of the inventory among what was found; those that match one of the patterns, if
+    there are any. Each: key of the page, origin, URL from its path on, path, method, alias, key
+    prefix, language, time zone.
+    """
 
 def learn_cache_key(
     request: HttpRequest,

@@ -81,6 +81,11 @@ class Settings:
     #: Seconds after an expiry in which pages of its scopes are served and not stored: as long as a
     #: replica that pages are read from may lag behind. 0 is not at all.
     SETTLE_SECONDS: float = 0.0
+    #: How many pages the inventory has places for, by which ``manage.py viewcache list``, the admin
+    #: and patterns find what is cached; 0 switches it off. It is on because it costs one command
+    #: when a process first stores a page, and none after that, and what was never listed cannot
+    #: be found later.
+    INVENTORY: int = 50_000
     #: How many URLs' recipes each process remembers, and about how many bytes they may take; and
     #: how many generations it has seen.
     MEMORY_ENTRIES: int = 10_000
@@ -132,7 +137,7 @@ def _check(name: str, value: Any) -> Any:
             expected = "a number of seconds, 0 or more"
             if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
                 return float(value)
-        case "MEMORY_ENTRIES" | "MEMORY_BYTES" | "TRACK_ROWS":
+        case "INVENTORY" | "MEMORY_ENTRIES" | "MEMORY_BYTES" | "TRACK_ROWS":
             expected = "a whole number, 0 or more"
             if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
                 return value
@@ -179,10 +184,18 @@ def site() -> _core.Site:
     )
 
 
+@cache
+def inventory() -> _core.Inventory:
+    """The inventory of this site, compiled from the settings."""
+    conf = get()
+    return _core.Inventory(site(), places=conf.INVENTORY, remembered=conf.MEMORY_ENTRIES)
+
+
 def _forget(*, setting: str, **kwargs: Any) -> None:
     if setting == "VIEWCACHE" or setting.startswith("CACHE"):
         get.cache_clear()
         site.cache_clear()
+        inventory.cache_clear()
         breaker.reset()
         stampede.passes.clear()
 

@@ -18,7 +18,7 @@ from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from . import commit, conf, lease, page, policy, reads, signals, slots, stampede
+from . import commit, conf, lease, listing, page, policy, reads, signals, slots, stampede
 from . import request as canonical
 from .policy import Area, Permission
 from .store import Entry, Store
@@ -184,7 +184,9 @@ def store(request: HttpRequest, response: HttpResponseBase, area: Area) -> HttpR
         return response
 
     def put(permission: Permission | str) -> None:
-        _put(visit, lease.entries(visit, response, permission))
+        entries = lease.entries(visit, response, permission)
+        _put(visit, entries)
+        listing.enlist(visit, request, entries)
         signals.made(request, visit)
 
     return policy.judge(request, response, area, put)
@@ -203,7 +205,9 @@ async def astore(request: HttpRequest, response: HttpResponseBase, area: Area) -
         return store(request, response, area)
     told: list[Permission | str] = []
     response = policy.judge(request, response, area, told.append)
-    await _aput(visit, lease.entries(visit, response, told[0]) if told else None)
+    entries = lease.entries(visit, response, told[0]) if told else None
+    await _aput(visit, entries)
+    await listing.aenlist(visit, request, entries)
     if told:
         await signals.amade(request, visit)
     return response

@@ -61,6 +61,28 @@ def begin(
     )
 
 
+def listing(
+    request: HttpRequest,
+    lease: _core.LookUp,
+    *,
+    key_prefix: str,
+    only: _core.Names | None,
+    alias: str | None,
+) -> tuple[list[str], bytes]:
+    """The page that was stored, for the inventory: the keys that its entry may have, the entry."""
+    query, raw = _query(request, request.META.get("QUERY_STRING") or "")
+    return conf.inventory().listing(
+        lease,
+        scheme=request.scheme or "http",
+        host=request.get_host(),
+        query=query,
+        raw_query=raw,
+        only=only,
+        key_prefix=key_prefix,
+        alias=alias,
+    )
+
+
 def _query(request: HttpRequest, query: str) -> tuple[str, bool]:
     """The query as ``request.GET`` decodes it, and whether it must be taken as it stands."""
     encoding = (request.encoding or settings.DEFAULT_CHARSET).lower()

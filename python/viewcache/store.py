@@ -99,6 +99,25 @@ class Store:
         for key, value, seconds in entries:
             self.pages.set(key, value, seconds)
 
+    def enlist(self, keys: Sequence[str], entry: bytes, seconds: int) -> bool:
+        """
+        See to it that this entry of the inventory is under one of these keys, and stays that long.
+
+        False where all of them are taken: the inventory is bounded.
+        """
+        places = self.generations
+        if places.add(keys[0], entry, seconds):
+            return True
+        found = places.get_many(keys)
+        for key in (key for key in keys if found.get(key) == entry):
+            places.touch(key, seconds)
+            return True
+        for key in (key for key in keys if key not in found):
+            # Where another was quicker, it may have been with the same page.
+            if places.add(key, entry, seconds) or places.get(key) == entry:
+                return True
+        return False
+
     def write(self, entries: Mapping[str, int]) -> None:
         """
         Write new generations, in one command; ``UnconfirmedError`` when some were not taken.
@@ -181,6 +200,22 @@ class Store:
         for key, value, seconds in entries:
             await self.pages.aset(key, value, seconds)
         return None
+
+    async def aenlist(self, keys: Sequence[str], entry: bytes, seconds: int) -> bool:
+        """As ``enlist``."""
+        if not self._native:
+            return await self._run(self.enlist, keys, entry, seconds)
+        places = self.generations
+        if await places.aadd(keys[0], entry, seconds):
+            return True
+        found = await places.aget_many(keys)
+        for key in (key for key in keys if found.get(key) == entry):
+            await places.atouch(key, seconds)
+            return True
+        for key in (key for key in keys if key not in found):
+            if await places.aadd(key, entry, seconds) or await places.aget(key) == entry:
+                return True
+        return False
 
     async def awrite(self, entries: Mapping[str, int]) -> None:
         """As ``write``."""

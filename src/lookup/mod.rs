@@ -150,6 +150,12 @@ impl LookUp {
         self.hit().or_else(|| Some(self.pages.first()?.0.as_str()))
     }
 
+    /// The digest of the page that was looked for or stored.
+    #[must_use]
+    pub fn digest(&self) -> Option<&[u8; 32]> {
+        Some(&self.pages.first()?.1)
+    }
+
     #[must_use]
     pub fn miss(&self) -> Option<&Miss> {
         match &self.stage {

@@ -15,7 +15,7 @@ use crate::record::Slot;
 
 /// Seconds, as `time.time()` gives them, to the milliseconds of a record.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn milliseconds(seconds: f64) -> u64 {
+pub(super) fn milliseconds(seconds: f64) -> u64 {
     (seconds.max(0.0) * 1000.0) as u64
 }
 
@@ -41,6 +41,11 @@ impl LookUp {
             utf8_cookies,
             record: None,
         }))
+    }
+
+    /// Hands the machine out, for as long as the function runs.
+    pub(super) fn with<T>(&self, ask: impl FnOnce(&machine::LookUp) -> T) -> T {
+        ask(&self.state().machine)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

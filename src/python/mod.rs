@@ -6,6 +6,7 @@
 mod answers;
 mod headers;
 mod hit;
+mod inventory;
 mod keys;
 mod lookup;
 mod queries;
@@ -34,6 +35,8 @@ mod _core {
     use super::headers::{read_cache_control, read_vary};
     #[pymodule_export]
     use super::hit::Hit;
+    #[pymodule_export]
+    use super::inventory::{Inventory, UrlPattern, inventory_entries};
     #[pymodule_export]
     use super::keys::{
         canonical_cookies, detect_recipe, expire_view_cache, get_cache_key, learn_cache_key,

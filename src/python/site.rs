@@ -33,12 +33,24 @@ impl Names {
     }
 }
 
+impl Names {
+    pub(super) fn globs(&self) -> &Globs {
+        &self.0
+    }
+}
+
 /// What all keys of a site share, and what this process remembers of its recipes.
 #[pyclass(frozen, module = "viewcache._core")]
 pub struct Site {
     shared: Arc<request::Site>,
     memory: Arc<Memory>,
     sightings: Arc<Sightings>,
+}
+
+impl Site {
+    pub(super) fn shared(&self) -> Arc<request::Site> {
+        Arc::clone(&self.shared)
+    }
 }
 
 #[pymethods]

@@ -194,12 +194,12 @@ def test_a_miss_on_a_known_path_is_few_commands(
     get()
     with backend.counting() as sent:
         assert get(headers={"x-kind": "a"}).content == b"2"
-    # Of the three, one takes the turn to render the page (SET NX is ``add``).
-    assert sent == {"mget": 1, "set": 2}
+    # The page, the turn to render it, its place in the inventory (SET NX is ``add``).
+    assert sent == {"mget": 1, "set": 3}
     # Another URL of a path that is known: its generations are there.
     with backend.counting() as sent:
         assert get("/page/?page=2").content == b"3"
-    assert sent == {"mget": 1, "set": 3}
+    assert sent == {"mget": 1, "set": 4}
 
 
 @redis
@@ -211,7 +211,7 @@ def test_site_and_view_together_store_once_and_serve_once(
     client.get("/page/")
     with backend.counting() as sent:
         client.get("/page/?page=2")
-    assert sent == {"mget": 1, "set": 3}
+    assert sent == {"mget": 1, "set": 4}
     with backend.counting() as sent:
         assert client.get("/page/?page=2").content == b"2"
     assert sent == {"mget": 1}
@@ -226,8 +226,9 @@ def test_a_view_with_keys_of_its_own_is_stored_by_the_view_alone(
     client.get("/page/")
     with backend.counting() as sent:
         client.get("/page/?page=2")
-    # Two entries and the turn; the turn that the site took for the same URL is given back.
-    assert sent["set"] == 3
+    # Recipe, page, its place in the inventory and the turn; the turn that the site took for the
+    # same URL is given back.
+    assert sent["set"] == 4
     assert sent["del"] == 1
     assert client.get("/page/?page=2").content == b"2"
 
