@@ -68,6 +68,13 @@ pytest: build servers ## The Python tests in .venv: make pytest ARGS='-k expiry'
 track-steps: build servers ## Look for old pages after each of 100,000 random commits, by every road
 	VIEWCACHE_STEPS=$${VIEWCACHE_STEPS:-100000} $(BIN)/python -m pytest -s -k no_page_is_old_after_any_commit tests/queries/test_property.py
 
+.PHONY: storm
+storm: build servers ## A million random steps of four processes on Redis, and on Memcached: SEED=… replays
+	for server in redis memcached; do \
+	    PYTHONPATH=tests PYTHONHASHSEED=0 $(BIN)/python -m storm --server $$server \
+	        --steps $${STEPS:-1000000} $${SEED:+--seed $$SEED} || exit 1; \
+	done
+
 .PHONY: matrix
 matrix: parity ## The other Djangos (oldest and newest Python of each): parity, then the Python tests
 	$(MATRIX) pytest --djangos $(DJANGOS)

@@ -152,8 +152,8 @@ def _answers(server: Server) -> bool:
     return False
 
 
-def _start(kind: str, program: str, folder: Path) -> Server:
-    port = _free_port()
+def _start(kind: str, program: str, folder: Path, port: int | None = None) -> Server:
+    port = port or _free_port()
     log = folder / f"{kind}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -183,6 +183,15 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def restarted(server: Server) -> None:
+    """Kill this server and start it again, empty, on the same port."""
+    program = shutil.which(_PROGRAMS[server.kind])
+    assert program is not None
+    server.process.kill()
+    server.process.wait()
+    server.process = _start(server.kind, program, server.log.parent, server.port).process
 
 
 def installed(kind: str) -> bool:
