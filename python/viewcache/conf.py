@@ -65,6 +65,9 @@ class Settings:
     #: Tables (``None``) or columns of them whose changes are on no page, beyond the sessions, the
     #: admin's log and ``{"auth_user": ["last_login"]}``.
     QUIET: Mapping[str, list[str] | None] = field(default_factory=dict)
+    #: How many expiries to keep on record, for ``manage.py viewcache why-expired`` and the admin,
+    #: such as 1000; 0 records none, and so does ``SETTLE_SECONDS``.
+    RECORD_EXPIRIES: int = 0
     #: Say on each response what the cache did (RFC 9211)? ``"debug"`` adds keys and scopes while
     #: ``DEBUG`` is on.
     CACHE_STATUS: bool | Literal["debug"] = False
@@ -137,7 +140,7 @@ def _check(name: str, value: Any) -> Any:
             expected = "a number of seconds, 0 or more"
             if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
                 return float(value)
-        case "INVENTORY" | "MEMORY_ENTRIES" | "MEMORY_BYTES" | "TRACK_ROWS":
+        case "INVENTORY" | "MEMORY_ENTRIES" | "MEMORY_BYTES" | "TRACK_ROWS" | "RECORD_EXPIRIES":
             expected = "a whole number, 0 or more"
             if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
                 return value

@@ -12,7 +12,7 @@ from asgiref.sync import sync_to_async
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.models import Model
 
-from . import commit, conf, expiry, outbox, scopes, signals
+from . import commit, expiry, history, outbox, scopes, signals
 from .store import Store
 
 
@@ -75,7 +75,7 @@ class expiring:  # noqa: N801 - as Django's atomic()
             # The block's own error is the one to raise; a transaction that it began may be open.
             expiry.on_commit(self.scopes, connection)
             return
-        Store().write(conf.site().expiry(self.scopes))
+        Store().write(history.expiry(self.scopes))
         signals.expired(self.scopes)
 
     async def __aenter__(self) -> None:

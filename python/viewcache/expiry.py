@@ -18,7 +18,7 @@ from django.db.models import Model
 from django.urls import reverse
 from django.utils.functional import Promise
 
-from . import _core, commit, conf, signals
+from . import _core, commit, conf, history, signals
 from . import scopes as scopes_of
 from .store import Store
 
@@ -68,7 +68,7 @@ def expire(
     if connection.in_atomic_block:
         on_commit(scopes, connection)
         return Expiry(tuple(scopes), waits=True)
-    Store().write(conf.site().expiry(scopes))
+    Store().write(history.expiry(scopes))
     signals.expired(scopes)
     return Expiry(tuple(scopes), waits=False)
 
@@ -91,7 +91,7 @@ async def aexpire(
     if connection.in_atomic_block:
         on_commit(scopes, connection)
         return Expiry(tuple(scopes), waits=True)
-    await Store().awrite(conf.site().expiry(scopes))
+    await Store().awrite(history.expiry(scopes))
     await signals.aexpired(scopes)
     return Expiry(tuple(scopes), waits=False)
 
@@ -142,20 +142,23 @@ def _several(given: Any, single: Any) -> Iterable[Any]:
 # -- When -----------------------------------------------------------------------------------------
 
 
-def on_commit(scopes: Iterable[str], connection: BaseDatabaseWrapper) -> None:
+def on_commit(scopes: Iterable[str], connection: BaseDatabaseWrapper, statement: str = "") -> None:
     """
-    Expire these scopes when the transaction commits; at once where there is none.
+    Expire these scopes when the transaction commits; at once where there is none. The statement
+    that changed what they guard is for the record.
 
     A cache that is down then is logged at error level: the change is committed, and nobody is
     there to whom an exception would be of use.
     """
+    scopes = list(scopes)
+    history.note(scopes, statement)
     commit.gather(scopes, connection, write_or_log)
 
 
 def write_or_log(scopes: list[str]) -> bool:
     """Write an expiry; a fault is logged at error level. True when the cache took it."""
     try:
-        Store().write(conf.site().expiry(scopes))
+        Store().write(history.expiry(scopes))
     except ImproperlyConfigured:
         raise
     except Exception:

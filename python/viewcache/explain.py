@@ -116,7 +116,7 @@ class _DryStore(Store):
     def enlist(self, keys: Sequence[str], entry: bytes, seconds: int) -> bool:
         return True
 
-    def write(self, entries: Mapping[str, int]) -> None:
+    def write(self, entries: Mapping[str, Any]) -> None:
         raise AssertionError("Explaining expires nothing.")
 
 

@@ -21,7 +21,7 @@ from django.utils.encoding import escape_uri_path
 from django.utils.functional import Promise
 from django.utils.timezone import get_current_timezone_name
 
-from . import _core, commit, compat, conf, scopes, signals
+from . import _core, commit, compat, conf, history, scopes, signals
 from .request import language, zone
 from .store import Store
 
@@ -119,7 +119,7 @@ def expire_view_cache(path: str | Promise, key_prefix: str | None = None) -> Exp
     try:
         store = Store()
         # Not by the core: the store knows which backends do not say that they took nothing.
-        store.write(conf.site().expiry(written))
+        store.write(history.expiry(written))
         deleted = _core.expire_view_cache(
             store.generations,
             recipe=compat.key_recipe(),
@@ -142,7 +142,7 @@ def expire_view_cache(path: str | Promise, key_prefix: str | None = None) -> Exp
 def _write_again(written: list[str]) -> bool:
     """After the commit there is nobody to whom an exception would be of use."""
     try:
-        Store().write(conf.site().expiry(written))
+        Store().write(history.expiry(written))
     except Exception:
         logger.exception("viewcache could not expire %s after the commit.", ", ".join(written))
         return False

@@ -36,7 +36,7 @@ from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.module_loading import import_string
 
-from . import breaker, conf, signals
+from . import breaker, conf, history, signals
 from .store import Store
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def deliver(using: str | None = None) -> int:
         rows = outbox._base_manager.using(alias).filter(site=_site())
         while found := list(rows.values_list("pk", "scopes")[:_ROWS]):
             scopes = list(dict.fromkeys(scope for _, text in found for scope in json.loads(text)))
-            Store().write(conf.site().expiry(scopes))
+            Store().write(history.expiry(scopes))
             signals.expired(scopes)
             _delete(alias, [pk for pk, _ in found])
             count += len(found)

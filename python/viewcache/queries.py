@@ -148,7 +148,7 @@ def watch(
     finally:
         with _quietly():
             if writes:
-                expiry.on_commit(writes, connection)
+                expiry.on_commit(writes, connection, str(sql))
             if commit.is_waiting(connection):
                 commit.settle(connection)
 

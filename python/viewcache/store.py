@@ -118,9 +118,10 @@ class Store:
                 return True
         return False
 
-    def write(self, entries: Mapping[str, int]) -> None:
+    def write(self, entries: Mapping[str, Any]) -> None:
         """
-        Write new generations, in one command; ``UnconfirmedError`` when some were not taken.
+        Write new generations, and the record of them, in one command; ``UnconfirmedError`` when
+        some were not taken.
 
         With ``SETTLE_SECONDS`` the scopes are closed for so long instead.
         """
@@ -131,7 +132,7 @@ class Store:
         _, settling = _settling(entries)
         self._set(dict.fromkeys(entries, CLOSED), max(CLOSED_SECONDS, settling or 0))
 
-    def _set(self, entries: Mapping[str, int | str], seconds: int | None) -> None:
+    def _set(self, entries: Mapping[str, Any], seconds: int | None) -> None:
         # A memcached client that has failed a moment ago says of set() nothing at all.
         if len(entries) == 1 and not isinstance(self.generations, BaseMemcachedCache):
             [(key, value)] = entries.items()
@@ -141,7 +142,7 @@ class Store:
         if isinstance(self.generations, BaseDatabaseCache):
             self._read_back(entries, seconds)
 
-    def _read_back(self, entries: Mapping[str, int | str], seconds: int | None) -> None:
+    def _read_back(self, entries: Mapping[str, Any], seconds: int | None) -> None:
         """
         Django's database cache lets a write fail in silence (a locked table, a lost connection).
         A generation that another expiry has replaced since is as good as ours.
@@ -217,7 +218,7 @@ class Store:
                 return True
         return False
 
-    async def awrite(self, entries: Mapping[str, int]) -> None:
+    async def awrite(self, entries: Mapping[str, Any]) -> None:
         """As ``write``."""
         if not self._native:
             return await self._run(self.write, entries)
@@ -262,7 +263,7 @@ def _damaged(found: Mapping[str, Any], entries: Mapping[str, int]) -> dict[str, 
     }
 
 
-def _settling(entries: Mapping[str, int]) -> tuple[Mapping[str, int | str], int | None]:
+def _settling(entries: Mapping[str, Any]) -> tuple[Mapping[str, Any], int | None]:
     """What to write to expire, and for how many seconds."""
     seconds = conf.get().SETTLE_SECONDS
     if not seconds:

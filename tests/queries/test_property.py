@@ -43,10 +43,12 @@ def test_no_page_is_old_after_any_commit(
     def search(number: int, world: str) -> dict[str, Any]:
         # `python -m shop` with these words, a database and a cache is the same search again.
         words = ["--world", world, "--seed", str(seed), "--steps", str(STEPS_IN_WORLD)]
-        return {
-            "words": words,
-            **in_shop("shop", kind, *words, url=urls[number], cache=number % 16),
-        }
+        told = in_shop("shop", kind, *words, url=urls[number], cache=number % 16)
+        done = f"{kind}, world {world}: {told['steps']} steps, {told['differences']} differences"
+        # A long search is watched: `pytest -s`.
+        sys.stdout.write(f"{done}\n")
+        sys.stdout.flush()
+        return {"words": words, **told}
 
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(search, range(len(worlds)), worlds))

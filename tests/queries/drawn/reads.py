@@ -371,7 +371,7 @@ def raw_sql(random: Random) -> Read:
     text, params = [
         (f"SELECT {column} FROM {table} WHERE {key} = %s", [value]),
         (f"SELECT t.{column} FROM {table} AS t WHERE t.{key} IN (%s, %s)", [value, value]),
-        (f"SELECT COUNT(*), MAX({column2}) FROM {table2}", []),
+        (f"SELECT COUNT(*), COUNT(DISTINCT {column2}) FROM {table2}", []),
         (
             f"SELECT a.{column}, b.{column2} FROM {table} a LEFT JOIN {table2} b "
             f"ON b.{column2} = a.{column} WHERE a.{key} = %s",

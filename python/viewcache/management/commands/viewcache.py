@@ -1,5 +1,6 @@
 """
-``manage.py viewcache explain | expire | deliver | warm``: see the page cache, and steer it.
+``manage.py viewcache explain | why-expired | expire | deliver | warm``: see the page cache, and
+steer it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 from django.urls import NoReverseMatch, reverse
 
-from viewcache import _core, conf, expiry, outbox, telling, warming
+from viewcache import _core, conf, expiry, outbox, telling, warming, why_expired
 from viewcache.explain import explain
 from viewcache.scopes import in_every_language
 from viewcache.store import Store
@@ -83,9 +84,15 @@ class Command(BaseCommand):
             )
         )
 
+        why_expired.add_arguments(
+            commands.add_parser(
+                "why-expired", help=why_expired.HELP, description=why_expired.DESCRIPTION
+            )
+        )
+
     def handle(self, *args: Any, command: str, **options: Any) -> None:
         try:
-            getattr(self, f"handle_{command}")(**options)
+            getattr(self, f"handle_{command.replace('-', '_')}")(**options)
         except CommandError:
             raise
         except DisallowedHost as error:
@@ -127,6 +134,11 @@ class Command(BaseCommand):
         self.stdout.write(telling.tell(found))
         if other is not None:
             self.stdout.write(telling.tell_differences(found, other))
+
+    # -- why-expired ------------------------------------------------------------------------------
+
+    def handle_why_expired(self, **options: Any) -> None:
+        why_expired.handle(self, options)
 
     # -- expire -----------------------------------------------------------------------------------
 
