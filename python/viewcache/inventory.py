@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -148,8 +149,10 @@ def of_views(pages: Iterable[Listed], names: Sequence[str]) -> list[Listed]:
 
 
 def _view_name(path: str) -> str | None:
+    """Whose page it is, in the language of the path."""
+    code = get_language_from_path(path) or settings.LANGUAGE_CODE if settings.USE_I18N else None
     try:
-        with override(get_language_from_path(path) or settings.LANGUAGE_CODE):
+        with override(code) if code else nullcontext():
             return resolve(path).view_name
     except Resolver404:
         return None

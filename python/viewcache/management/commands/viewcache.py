@@ -1,18 +1,20 @@
 """
-``manage.py viewcache explain | why-expired | expire | deliver | warm``: see the page cache, and
-steer it.
+``manage.py viewcache explain | why-expired | expire | list | stats | deliver | warm``: see the page
+cache, and steer it.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import time
 from argparse import ArgumentParser
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.exceptions import DisallowedHost, ImproperlyConfigured
@@ -20,11 +22,16 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 from django.urls import NoReverseMatch, reverse
 
-from viewcache import _core, conf, expiry, outbox, telling, warming, why_expired
+from viewcache import _core, conf, expiry, inventory, outbox, telling, warming, why_expired
 from viewcache.explain import explain
+from viewcache.management import listing
 from viewcache.scopes import in_every_language
 from viewcache.store import Store
 from viewcache.visitor import request_for
+
+#: Paths that are expired by one command, and scopes that are named.
+_BATCH = 5000
+_SHOWN = 50
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -54,7 +61,36 @@ class Command(BaseCommand):
                 description=(
                     "Expires pages, whatever their host, query, language or cookies: each is "
                     "rendered anew at its next request. All that is given is checked first, and "
-                    "then expired by one command to the cache."
+                    "then expired by one command to the cache. A tag that no page has is an "
+                    "error, and nothing is expired. Patterns, and views whose arguments are not "
+                    "given, reach the paths that the inventory knows (see list)."
+                ),
+            )
+        )
+
+        listing.list_arguments(
+            commands.add_parser(
+                "list",
+                help="the URLs that are cached",
+                description=(
+                    "Lists the URLs whose pages would be served from the cache, with the number "
+                    "of their pages (variants by language, cookies and other headers), the age of "
+                    "the oldest and their size. It reads the records of all of them. What is "
+                    "cached is known from the inventory, which holds VIEWCACHE['INVENTORY'] pages "
+                    "and at most 32 of one URL. Changes nothing."
+                ),
+            )
+        )
+
+        listing.stats_arguments(
+            commands.add_parser(
+                "stats",
+                help="how much is cached",
+                description=(
+                    "Counts what is cached: URLs, pages, their size and age, their languages; "
+                    "pages that are in the cache and not served any more; how full the inventory "
+                    "is. It reads the records of all pages that the inventory knows. Changes "
+                    "nothing."
                 ),
             )
         )
@@ -151,34 +187,82 @@ class Command(BaseCommand):
         view: list[str],
         view_args: list[str] | None,
         view_kwargs: list[str] | None,
+        url_pattern: list[str],
         everything: bool,
         dry_run: bool,
+        json: bool,
         verbosity: int,
         **options: Any,
     ) -> None:
         if (view_args or view_kwargs) and not view:
             raise CommandError("--args and --kwargs belong to a --view. Name it, too.")
-        if not (path or tree or tag or view or everything):
+        if not (path or tree or tag or view or url_pattern or everything):
             raise CommandError(
-                "Nothing to expire was given. Give --path, --tree, --tag or --view; to expire the "
-                "whole site, --everything."
+                "Nothing to expire was given. Give --path, --tree, --tag, --view or "
+                "--url-pattern; to expire the whole site, --everything."
             )
-        named = _named(view_kwargs)
-        for name in view:
-            url = partial(reverse, name, args=view_args, kwargs=named)
-            path = [*path, *in_every_language(url)]
-        what: dict[str, Any] = {"path": path, "tree": tree, "tag": tag, "everything": everything}
-        if dry_run:
-            scopes = _scopes(**what)
-            found = Store().fetch([], conf.site().generation_keys(scopes))
-            told = f"Would expire {_count(scopes, 'scope')}; {len(found)} of them can have pages:"
-        else:
-            scopes = list(expiry.expire(**what).scopes)
-            told = f"Expired {_count(scopes, 'scope')}:"
-        if verbosity > 0:
-            self.stdout.write(told)
-            for scope in scopes:
+        path = [*path, *_paths_of_views(view, view_args, _named(view_kwargs))]
+        if url_pattern:
+            path += _paths_of(inventory.read(listing.patterns(url_pattern)).pages)
+        what: dict[str, Any] = {"tree": tree, "tag": tag, "everything": everything}
+        scopes = _scopes(path, **what)
+        _check_tags(tag)
+        alive = len(Store().fetch([], conf.site().generation_keys(scopes))) if dry_run else 0
+        if not dry_run:
+            self._expire(list(dict.fromkeys(path)), what, verbosity)
+        if json:
+            self.stdout.write(_json({"scopes": scopes, "expired": not dry_run}))
+        elif verbosity > 0:
+            can = f"; {alive} of them can have pages" if dry_run else ""
+            done = "Would expire" if dry_run else "Expired"
+            self.stdout.write(f"{done} {_count(scopes, 'scope')}{can}{':' if scopes else '.'}")
+            shown = scopes if verbosity > 1 else scopes[:_SHOWN]
+            for scope in shown:
                 self.stdout.write(f"  {scope}")
+            if more := len(scopes) - len(shown):
+                self.stdout.write(f"  … and {more} more; --verbosity 2 names them.")
+
+    def _expire(self, paths: list[str], what: dict[str, Any], verbosity: int) -> None:
+        shows = verbosity == 1 and len(paths) > _BATCH and self.stdout.isatty()
+        if paths[_BATCH:] == [] and (paths or any(what.values())):
+            expiry.expire(path=paths, **what)
+            return
+        if any(what.values()):
+            expiry.expire(**what)
+        for start in range(0, len(paths), _BATCH):
+            if shows:
+                self.stdout.write(f"\r{start} of {len(paths)} paths\x1b[K", ending="")
+            expiry.expire(path=paths[start : start + _BATCH])
+        if shows:
+            self.stdout.write("\r\x1b[K", ending="")
+
+    # -- list, stats ------------------------------------------------------------------------------
+
+    def handle_list(
+        self,
+        *,
+        url_pattern: list[str],
+        sort: str,
+        limit: int | None,
+        all: bool,
+        json: bool,
+        **options: Any,
+    ) -> None:
+        rows, known = listing.found_rows(url_pattern, sort, limit, stale=all)
+        if json:
+            now = time.time()
+            self.stdout.write(_json([listing.as_dict(row, now) for row in rows]))
+            return
+        for line in listing.told_list(rows, known):
+            self.stdout.write(line)
+
+    def handle_stats(self, *, url_pattern: list[str], json: bool, **options: Any) -> None:
+        found = listing.statistics(url_pattern)
+        if json:
+            self.stdout.write(_json(found))
+            return
+        for line in listing.told_statistics(found):
+            self.stdout.write(line)
 
     # -- deliver ----------------------------------------------------------------------------------
 
@@ -297,7 +381,12 @@ def _expire_arguments(parser: ArgumentParser) -> None:
     several("--path", "PATH", "paths or full URLs; their query does not matter")
     several("--tree", "PATH", "likewise, with every path below them")
     several("--tag", "TAG", "tags, such as blog.post:12")
-    several("--view", "NAME", "views by the names of their URLs, in every language")
+    several(
+        "--view",
+        "NAME",
+        "views by the names of their URLs, in every language; without the arguments that one "
+        "needs, all of its pages that the inventory knows",
+    )
     # BaseCommand keeps "args" for itself.
     parser.add_argument(
         "--args", dest="view_args", metavar="VALUE", nargs="+", help="the arguments of the views"
@@ -305,8 +394,12 @@ def _expire_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--kwargs", dest="view_kwargs", metavar="NAME=VALUE", nargs="+", help="likewise, by name"
     )
+    listing.pattern_argument(
+        parser, "the paths, with whatever query, of cached URLs in which this occurs"
+    )
     parser.add_argument("--everything", action="store_true", help="the whole site")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be expired")
+    parser.add_argument("--json", action="store_true", help="for machines")
 
 
 def _named(pairs: list[str] | None) -> dict[str, str] | None:
@@ -326,6 +419,42 @@ def _scopes(path: list[str], tree: list[str], tag: list[str], everything: bool) 
         for scope in _core.scopes_of_tree(item)
     ]
     return list(dict.fromkeys([*found, *map(_core.scope_of_tag, tag)]))
+
+
+def _paths_of(pages: Iterable[inventory.Listed]) -> list[str]:
+    # Scopes have paths decoded, and a path that is given is decoded.
+    return [quote(page.path) for page in pages]
+
+
+def _paths_of_views(
+    names: list[str], args: list[str] | None, kwargs: dict[str, str] | None
+) -> list[str]:
+    """What views have for URLs with these arguments; without any, those that are cached."""
+    paths, cached = [], []
+    for name in names:
+        try:
+            paths += in_every_language(partial(reverse, name, args=args, kwargs=kwargs))
+        except NoReverseMatch:
+            if args is not None or kwargs is not None or not inventory.has_view(name):
+                raise
+            cached.append(name)
+    if cached:
+        paths += _paths_of(inventory.of_views(inventory.read().pages, cached))
+    return paths
+
+
+def _check_tags(tags: list[str]) -> None:
+    """A page that is served has its tags' generations: a tag without one is nobody's."""
+    scopes = dict.fromkeys(_core.scope_of_tag(tag) for tag in tags)
+    keys = conf.site().generation_keys(list(scopes))
+    found = Store().fetch([], keys) if keys else {}
+    unknown = [tag for tag, key in zip(dict.fromkeys(tags), keys, strict=True) if key not in found]
+    if unknown:
+        named = ", ".join(repr(tag) for tag in unknown)
+        raise CommandError(
+            f"No cached page has the tag {named}; nothing was expired. Spell it as in the code "
+            "or as a model's, such as blog.post:12."
+        )
 
 
 def _count(things: Sequence[Any], what: str) -> str:
