@@ -52,14 +52,14 @@ def cache_page(
 
 
 def _wrap(view: View, area: Area) -> View:
-    async def awrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        _check_request(request)
+    async def awrapper(given: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        request = _djangos(given)
         cached = await pipeline.alook_up(request, area)
         if cached is not None:
             return cache_status.add(request, cached, outermost=False)
         try:
             with lease.recording(request):
-                response = await view(request, *args, **kwargs)
+                response = await view(given, *args, **kwargs)
         except Exception:
             await pipeline.aabandon(request)
             raise
@@ -68,14 +68,14 @@ def _wrap(view: View, area: Area) -> View:
         response = await pipeline.astore(request, response, area)
         return cache_status.add(request, response, outermost=False)
 
-    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        _check_request(request)
+    def wrapper(given: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        request = _djangos(given)
         cached = pipeline.look_up(request, area)
         if cached is not None:
             return cache_status.add(request, cached, outermost=False)
         try:
             with lease.recording(request):
-                response = view(request, *args, **kwargs)
+                response = view(given, *args, **kwargs)
         except Exception:
             pipeline.abandon(request)
             raise
@@ -90,12 +90,14 @@ def _wrap(view: View, area: Area) -> View:
     return cast(View, wrapping)
 
 
-def _check_request(request: object) -> None:
+def _djangos(request: HttpRequest) -> HttpRequest:
+    """Django's request. A method of Django REST framework's views is given one around it."""
     if not hasattr(request, "META"):
         raise TypeError(
             "cache_page didn't receive an HttpRequest. If you are decorating a classmethod, be "
             "sure to use @method_decorator."
         )
+    return cast(HttpRequest, getattr(request, "_request", request))
 
 
 def _renders_later(response: Any) -> bool:

@@ -31,6 +31,8 @@ class CacheMixin:
     cache_authenticated: bool = False
     #: As for ``cache_page``.
     cache_page_options: ClassVar[dict[str, Any]] = {}
+    #: Django REST framework's views can list, and find their one object in the list's queryset.
+    _viewcache_finds_one = False
 
     def get_cache_timeout(self) -> float:
         """How many seconds this request's page is kept."""
@@ -62,15 +64,20 @@ class CacheMixin:
         pk = cast(Any, self).kwargs.get(getattr(self, "pk_url_kwarg", "pk"))
         if model is not None and pk is not None:
             tags.tag(request, f"{scopes.name_of(model)}:{pk}")
-        found = cast(Any, super()).get_object(*args, **kwargs)
-        if isinstance(found, Model) and tags.tag(request, found):
-            # Found by a slug, so its tag is read only now, and it may have changed in between.
+        self._viewcache_finds_one = True
+        try:
             found = cast(Any, super()).get_object(*args, **kwargs)
-        return found
+            if isinstance(found, Model) and tags.tag(request, found):
+                # Found by a slug, so its tag is read only now, and it may have changed in between.
+                found = cast(Any, super()).get_object(*args, **kwargs)
+            return found
+        finally:
+            self._viewcache_finds_one = False
 
     def get_queryset(self, *args: Any, **kwargs: Any) -> Any:
         """The queryset of a list view; its model's tag is read before it is."""
-        if hasattr(self, "paginate_queryset") and (model := self._cache_model()) is not None:
+        is_list = hasattr(self, "paginate_queryset") and not self._viewcache_finds_one
+        if is_list and (model := self._cache_model()) is not None:
             tags.tag(cast(Any, self).request, model)
         return cast(Any, super()).get_queryset(*args, **kwargs)
 
