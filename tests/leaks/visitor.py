@@ -24,7 +24,7 @@ class Visitor:
         self.is_member = number % 3 > 0
         self.language = LANGUAGES[number % len(LANGUAGES)]
         self.zone = ZONES[number % len(ZONES)]
-        self.variant = "ab"[number // 3 % 2]
+        self.variant = self.dice.choice("ab")
         self.waiting: list[str] = []
         self.hits = 0
         self.client = Client(headers={"accept-language": self.language})
