@@ -77,14 +77,19 @@ impl Recipe {
     }
 }
 
-/// The key under which Django stores the header list of a URL.
+/// What stands for a URL in both of Django's keys.
+#[must_use]
+pub fn django_url_digest(url: &str) -> String {
+    hex(&Md5::digest(url))
+}
+
+/// The key under which Django stores the header list of a URL, which its digest stands for.
 #[must_use]
 pub fn django_header_key(key_prefix: &str, url: &str, suffix: &str) -> String {
-    let url = hex(&Md5::digest(url));
     format!("views.decorators.cache.cache_header.{key_prefix}.{url}{suffix}")
 }
 
-/// The key under which Django stores a page.
+/// The key under which Django stores a page; `url` and `headers` are digests.
 #[must_use]
 pub fn django_page_key(
     key_prefix: &str,
@@ -93,7 +98,6 @@ pub fn django_page_key(
     headers: &str,
     suffix: &str,
 ) -> String {
-    let url = hex(&Md5::digest(url));
     format!("views.decorators.cache.cache_page.{key_prefix}.{method}.{url}.{headers}{suffix}")
 }
 

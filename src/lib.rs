@@ -29,5 +29,6 @@ pub mod scope;
 pub mod sightings;
 pub mod slot;
 pub mod sql;
+pub mod uri;
 pub mod vary;
 mod wire;

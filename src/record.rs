@@ -14,6 +14,10 @@ const MAGIC: [u8; 4] = *b"VCP1";
 /// The response said `public`: it may answer a request that carries `Authorization`.
 pub const PUBLIC: u8 = 1;
 
+/// So many bytes at the beginning of a record tell it from any other: magic, checksum, flags,
+/// status, the two times, fingerprint.
+pub const IDENTITY: usize = 4 + 4 + 1 + 4 + 8 + 8 + 32;
+
 /// A place in the body that is filled in for each request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot<'a> {

@@ -19,7 +19,9 @@ __all__ = [
     "Queries",
     "Site",
     "UrlPattern",
+    "absolute_uri",
     "canonical_cookies",
+    "cookie_value",
     "cut",
     "detect_recipe",
     "expire_view_cache",
@@ -251,11 +253,17 @@ class Queries:
 class Hit:
     """A page that answers a request."""
 
-    def parts(self) -> tuple[int, str | None, list[tuple[str, str]], bytes, float, float]:
+    def head(self) -> tuple[int, str | None, list[tuple[str, str]], float, float]:
         """
-        Status, reason phrase where it is not the status code's own, headers, body without its
-        slots, when it was stored and when it ends.
+        Status, reason phrase where it is not the status code's own, headers, when it was stored
+        and when it ends, in seconds since the epoch.
         """
+    @property
+    def body(self) -> bytes:
+        """The body without its slots."""
+    @property
+    def identity(self) -> bytes:
+        """What tells this record from any other: its checksum, its times and its fingerprint."""
     @property
     def slots(self) -> list[str]:
         """The names of the body's slots, in their order; the CSRF token's is ``""``."""
@@ -265,11 +273,20 @@ class Hit:
     def fill(self, fillings: Sequence[bytes]) -> bytes:
         """The body with its slots filled, one filling for each."""
 
+def absolute_uri(origin: str, path: str, query: str) -> str | None:
+    """
+    ``HttpRequest.build_absolute_uri()`` for an origin such as ``https://host``. ``None`` for what
+    Django joins as a browser would: dot segments, and a path that does not begin with a slash.
+    """
+
 def canonical_cookies(header: str) -> str:
     """
     The ``Cookie`` header in canonical order: by name, namesakes as they came. One with a name that
     is not ASCII comes back as it is.
     """
+
+def cookie_value(header: str, name: str) -> str | None:
+    """The value of a cookie as it stands in the header, the last of its namesakes."""
 
 def query_pairs(query: str) -> list[tuple[str, str]]:
     """The pairs of a query string, decoded as ``QueryDict`` decodes them."""
@@ -282,7 +299,6 @@ def get_cache_key(
     key_prefix: Any,
     method: str,
     cache: BaseCache,
-    *,
     recipe: str,
     url: str,
     language: str | None,
@@ -305,7 +321,6 @@ def learn_cache_key(
     cache_timeout: float | None,
     key_prefix: Any,
     cache: BaseCache,
-    *,
     recipe: str,
     url: str,
     language: str | None,

@@ -61,7 +61,7 @@ def _parts(visit: Visit, *, debug: bool) -> Iterator[str]:
     hit = lookup.hit if lookup else None
     if visit.status == "hit" and hit is not None:
         yield "hit"
-        yield f"ttl={int(hit.parts()[5] - time.time())}"
+        yield f"ttl={int(hit.head()[4] - time.time())}"
     elif lookup is None or lookup.miss is None:
         yield "fwd=method" if visit.reason == "method" else "fwd=bypass"
         if visit.reason != "method":

@@ -95,6 +95,21 @@ class Settings:
     MEMORY_BYTES: int = 8 * 1024 * 1024
 
 
+#: Where Django's ``settings`` keeps what was read of it; emptied whenever they change.
+_CACHED: dict[str, Any] = object.__getattribute__(settings, "__dict__")
+
+
+def django(name: str) -> Any:
+    """
+    ``getattr(settings, name)``, without the Python that ``LazyObject`` runs for each attribute:
+    a key needs ten settings, and would spend half its time on them.
+    """
+    try:
+        return _CACHED[name]
+    except KeyError:
+        return getattr(settings, name)
+
+
 def _check(name: str, value: Any) -> Any:
     """The value in the form that ``Settings`` promises, or ``ImproperlyConfigured``."""
     expected: str

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from functools import wraps
 from typing import Any, TypeVar, cast
 
@@ -46,7 +45,7 @@ def cache_page(
         middleware = CacheMiddleware(
             view, page_timeout=timeout, cache_alias=cache, key_prefix=key_prefix
         )
-        return _wrap(view, replace(middleware.area, query=allowed, cookies=names))
+        return _wrap(view, middleware.area._replace(query=allowed, cookies=names))
 
     return decorate
 

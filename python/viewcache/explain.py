@@ -22,8 +22,7 @@ from django.http import HttpRequest, HttpResponse, parse_cookie
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, resolve
 
-from . import _core, conf, pipeline, queries, reads, slots
-from . import request as canonical
+from . import _core, activated, conf, pipeline, queries, reads, slots
 from .explanation import Explanation, Input, Page, Read, Recipe, Rendering, Scope
 from .inputs import inputs
 from .mixins import CacheMixin
@@ -175,7 +174,7 @@ class _Run:
     def _store(self, alias: str | None) -> _DryStore:
         """Where the cache is asked."""
         self.asked_by.append("middleware" if self.view is None else "view")
-        self.language, self.zone = canonical.language(self.request), canonical.zone()
+        self.language, self.zone = activated.language(self.request), activated.zone()
         try:
             return _DryStore(alias, blind=self.render)
         except Exception as error:
@@ -275,9 +274,9 @@ def _union(one: Recipe | None, other: Recipe | None) -> Recipe | None:
 
 
 def _page(hit: _core.Hit, key: str | None) -> Page:
-    status, _, _, body, stored_at, expires_at = hit.parts()
+    status, _, _, stored_at, expires_at = hit.head()
     names = tuple(slots.readable(name) for name in hit.slots)
-    return Page(key or "", status, stored_at, expires_at, len(body), names)
+    return Page(key or "", status, stored_at, expires_at, len(hit.body), names)
 
 
 def _scopes(

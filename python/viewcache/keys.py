@@ -22,8 +22,9 @@ from django.utils.functional import Promise
 from django.utils.timezone import get_current_timezone_name
 
 from . import _core, commit, compat, conf, history, scopes, signals
-from .request import language, zone
+from .activated import language, zone
 from .store import Store
+from .uri import absolute_uri
 
 logger = logging.getLogger("viewcache.expiry")
 
@@ -44,16 +45,16 @@ def get_cache_key(
     if recipe is None:
         return compat.django_get_cache_key(request, key_prefix, method, cache)
     if key_prefix is None:
-        key_prefix = settings.CACHE_MIDDLEWARE_KEY_PREFIX
+        key_prefix = conf.django("CACHE_MIDDLEWARE_KEY_PREFIX")
     return _core.get_cache_key(
         request,
         key_prefix,
         method,
-        caches[settings.CACHE_MIDDLEWARE_ALIAS] if cache is None else cache,
-        recipe=recipe,
-        url=request.build_absolute_uri(),
-        language=language(request),
-        zone=zone(),
+        caches[conf.django("CACHE_MIDDLEWARE_ALIAS")] if cache is None else cache,
+        recipe,
+        absolute_uri(request),
+        language(request),
+        zone(),
     )
 
 
@@ -74,20 +75,20 @@ def learn_cache_key(
     if recipe is None:
         return compat.django_learn_cache_key(request, response, cache_timeout, key_prefix, cache)
     if key_prefix is None:
-        key_prefix = settings.CACHE_MIDDLEWARE_KEY_PREFIX
+        key_prefix = conf.django("CACHE_MIDDLEWARE_KEY_PREFIX")
     if cache_timeout is None:
-        cache_timeout = settings.CACHE_MIDDLEWARE_SECONDS
+        cache_timeout = conf.django("CACHE_MIDDLEWARE_SECONDS")
     vary = response.headers.get("Vary")
     return _core.learn_cache_key(
         request,
         [] if vary is None else compat.split_vary(vary),
         cache_timeout,
         key_prefix,
-        caches[settings.CACHE_MIDDLEWARE_ALIAS] if cache is None else cache,
-        recipe=recipe,
-        url=request.build_absolute_uri(),
-        language=language(request),
-        zone=zone(),
+        caches[conf.django("CACHE_MIDDLEWARE_ALIAS")] if cache is None else cache,
+        recipe,
+        absolute_uri(request),
+        language(request),
+        zone(),
     )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -29,8 +29,7 @@ from .request import has_body
 logger = logging.getLogger("viewcache")
 
 
-@dataclass(frozen=True)
-class Area:
+class Area(NamedTuple):
     """Where and how long pages are kept: what a middleware or a decorator was configured with."""
 
     #: The cache alias of the pages; ``None`` is that of the generations.

@@ -1,31 +1,16 @@
 """
-``HttpRequest`` to the canonical request: the only reader of META, language and time zone.
+``HttpRequest`` to the canonical request.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpRequest
-from django.utils.timezone import get_current_timezone_name
-from django.utils.translation import get_language
 
 from . import _core, conf
-
-
-def language(request: HttpRequest) -> str | None:
-    """The language that enters the key, as Django takes it; ``None`` without ``USE_I18N``."""
-    if not settings.USE_I18N:
-        return None
-    # An attribute that is there counts, whatever it holds.
-    code = request.LANGUAGE_CODE if hasattr(request, "LANGUAGE_CODE") else get_language()
-    return str(code)
-
-
-def zone() -> str | None:
-    """The time zone that enters the key; ``None`` without ``USE_TZ``."""
-    return str(get_current_timezone_name()) if settings.USE_TZ else None
+from .activated import language, zone
+from .uri import host, scheme
 
 
 def has_body(request: HttpRequest) -> bool:
@@ -49,8 +34,8 @@ def begin(
         meta,
         method=request.method or "GET",
         key_prefix=key_prefix,
-        scheme=request.scheme or "http",
-        host=request.get_host(),
+        scheme=scheme(request) or "http",
+        host=host(request),
         path=request.path,
         query=query,
         raw_query=raw,
@@ -85,7 +70,7 @@ def listing(
 
 def _query(request: HttpRequest, query: str) -> tuple[str, bool]:
     """The query as ``request.GET`` decodes it, and whether it must be taken as it stands."""
-    encoding = (request.encoding or settings.DEFAULT_CHARSET).lower()
+    encoding = (request.encoding or conf.django("DEFAULT_CHARSET")).lower()
     if encoding not in ("utf-8", "utf8"):
         return query, True
     if not query.isascii() and hasattr(request, "environ"):

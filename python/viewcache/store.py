@@ -12,15 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
-from django.conf import settings
-from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.db import BaseDatabaseCache
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.memcached import BaseMemcachedCache
 
-from . import breaker, conf
+from . import backends, breaker, conf
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,18 +50,42 @@ class Store:
     is_dry = False
 
     def __init__(self, alias: str | None = None) -> None:
-        self.generations: BaseCache = caches[settings.CACHE_MIDDLEWARE_ALIAS]
-        self.pages: BaseCache = self.generations if alias is None else caches[alias]
-        self.breaker = breaker.of(f"{alias}/{settings.CACHE_MIDDLEWARE_ALIAS}")
+        main: str = conf.django("CACHE_MIDDLEWARE_ALIAS")
+        self._aliases = main if alias is None else alias, main
+        self.generations: BaseCache = backends.of(main)
+        self.pages: BaseCache = self.generations if alias in (None, main) else backends.of(alias)
+        self.breaker = breaker.of(f"{alias}/{main}")
 
     # -- Sync -------------------------------------------------------------------------------------
 
     def fetch(self, pages: Sequence[str], generations: Sequence[str]) -> dict[str, Any]:
         """What is under these keys: one ``get_many``, two when pages live in another cache."""
+        try:
+            return self._fetch(pages, generations)
+        except TimeoutError:
+            # Nobody waits twice.
+            raise
+        except Exception:
+            if not self._renew():
+                raise
+            return self._fetch(pages, generations)
+
+    def _fetch(self, pages: Sequence[str], generations: Sequence[str]) -> dict[str, Any]:
         if self.pages is self.generations:
             return dict(self.pages.get_many([*pages, *generations]))
         found = dict(self.generations.get_many(generations)) if generations else {}
         return found | dict(self.pages.get_many(pages)) if pages else found
+
+    def _renew(self) -> bool:
+        """Is there another backend to try, with connections of its own?"""
+        alias, main = self._aliases
+        was, shared = (self.pages, self.generations), self.pages is self.generations
+        self.generations = backends.renewed(main, self.generations) or self.generations
+        if shared:
+            self.pages = self.generations
+        else:
+            self.pages = backends.renewed(alias, self.pages) or self.pages
+        return was != (self.pages, self.generations)
 
     def claim(self, entries: Mapping[str, int]) -> dict[str, Any]:
         """Give absent generations a value, and read back what they have then."""

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::record::Page;
+use crate::record::{IDENTITY, Page};
 use crate::slot;
 
 /// A page that answers a request.
@@ -22,38 +22,42 @@ impl Hit {
     }
 }
 
-/// Status, reason phrase, headers, body without its slots, when it was stored and when it ends.
-type Parts4<'py> = (
-    u16,
-    Option<String>,
-    Vec<(String, String)>,
-    Bound<'py, PyBytes>,
-    f64,
-    f64,
-);
+/// Status, reason phrase, headers, when it was stored and when it ends.
+type Head = (u16, Option<String>, Vec<(String, String)>, f64, f64);
 
 #[pymethods]
 impl Hit {
-    /// Status, reason phrase where it is not the status code's own, headers, body without its
-    /// slots, and when the page was stored and ends (seconds since the epoch).
+    /// Status, reason phrase where it is not the status code's own, headers, and when the page was
+    /// stored and ends (seconds since the epoch).
     #[allow(clippy::cast_precision_loss)]
-    fn parts<'py>(&self, py: Python<'py>) -> PyResult<Parts4<'py>> {
+    fn head(&self, py: Python<'_>) -> PyResult<Head> {
         let page = self.page(py)?;
         let headers = page
             .headers
             .iter()
             .map(|(n, v)| ((*n).to_string(), (*v).to_string()))
             .collect();
-        let body = PyBytes::new(py, page.body);
         let seconds = |time: u64| time as f64 / 1000.0;
         Ok((
             page.status,
             page.reason.map(String::from),
             headers,
-            body,
             seconds(page.stored_at),
             seconds(page.expires_at),
         ))
+    }
+
+    /// The body without its slots.
+    #[getter]
+    fn body<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, self.page(py)?.body))
+    }
+
+    /// What tells this record from any other: its checksum, its times and its fingerprint.
+    #[getter]
+    fn identity<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        let record = self.0.as_bytes(py);
+        PyBytes::new(py, record.get(..IDENTITY).unwrap_or(record))
     }
 
     /// The names of the body's slots, in their order; the CSRF token's is `""`.

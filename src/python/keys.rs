@@ -9,14 +9,15 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 
 use crate::cookie;
-use crate::key::{Recipe, django_header_key, django_page_key, django_suffix};
+use crate::key::{Recipe, django_header_key, django_page_key, django_suffix, django_url_digest};
 use crate::query;
+use crate::uri;
 
 /// What both functions need of a request; Python resolved it, once.
 struct Inputs<'a> {
     request: &'a Bound<'a, PyAny>,
     recipe: Recipe,
-    url: &'a str,
+    url: String,
     suffix: String,
     key_prefix: Cow<'a, str>,
 }
@@ -25,7 +26,7 @@ impl<'a> Inputs<'a> {
     fn new(
         request: &'a Bound<'a, PyAny>,
         recipe: &str,
-        url: &'a str,
+        url: &str,
         key_prefix: &'a Bound<'a, PyAny>,
         language: Option<&str>,
         zone: Option<&str>,
@@ -39,14 +40,14 @@ impl<'a> Inputs<'a> {
         Ok(Self {
             request,
             recipe,
-            url,
+            url: django_url_digest(url),
             suffix: django_suffix(language, zone),
             key_prefix,
         })
     }
 
     fn header_key(&self) -> String {
-        django_header_key(&self.key_prefix, self.url, &self.suffix)
+        django_header_key(&self.key_prefix, &self.url, &self.suffix)
     }
 
     fn page_key(&self, method: &str, headers: &[String]) -> PyResult<String> {
@@ -63,7 +64,7 @@ impl<'a> Inputs<'a> {
         Ok(django_page_key(
             &self.key_prefix,
             method,
-            self.url,
+            &self.url,
             &digest,
             &self.suffix,
         ))
@@ -97,7 +98,7 @@ fn header_value(meta: &Bound<'_, PyAny>, name: &str) -> PyResult<Option<String>>
 }
 
 #[pyfunction]
-#[pyo3(signature = (request, key_prefix, method, cache, *, recipe, url, language, zone))]
+#[pyo3(signature = (request, key_prefix, method, cache, recipe, url, language, zone))]
 #[allow(clippy::too_many_arguments)]
 pub fn get_cache_key(
     request: &Bound<'_, PyAny>,
@@ -120,7 +121,7 @@ pub fn get_cache_key(
 }
 
 #[pyfunction]
-#[pyo3(signature = (request, vary, cache_timeout, key_prefix, cache, *, recipe, url, language, zone))]
+#[pyo3(signature = (request, vary, cache_timeout, key_prefix, cache, recipe, url, language, zone))]
 #[allow(clippy::too_many_arguments)]
 pub fn learn_cache_key(
     request: &Bound<'_, PyAny>,
@@ -170,6 +171,18 @@ pub fn canonical_cookies(header: &str) -> String {
     cookie::canonical(header).into_owned()
 }
 
+/// The value of a cookie as `request.COOKIES` shows it, quotes and all.
+#[pyfunction]
+pub fn cookie_value<'a>(header: &'a str, name: &str) -> Option<&'a str> {
+    cookie::value(header, name)
+}
+
+/// The absolute URI that Django makes of these; `None` where it is Django's to make.
+#[pyfunction]
+pub fn absolute_uri(origin: &str, path: &str, query: &str) -> Option<String> {
+    uri::absolute(origin, path, query)
+}
+
 /// The pairs of a query string, decoded as `QueryDict` decodes them.
 #[pyfunction]
 pub fn query_pairs(query: &str) -> Vec<(String, String)> {
@@ -193,6 +206,7 @@ pub fn expire_view_cache(
     let Some(recipe) = recipe.map(recipe_named).transpose()? else {
         return Ok(0);
     };
+    let urls: Vec<String> = urls.iter().map(|url| django_url_digest(url)).collect();
     let mut header_keys = Vec::new();
     for prefix in &key_prefixes {
         for url in &urls {

@@ -39,8 +39,8 @@ mod _core {
     use super::inventory::{Inventory, UrlPattern, inventory_entries};
     #[pymodule_export]
     use super::keys::{
-        canonical_cookies, detect_recipe, expire_view_cache, get_cache_key, learn_cache_key,
-        query_pairs,
+        absolute_uri, canonical_cookies, cookie_value, detect_recipe, expire_view_cache,
+        get_cache_key, learn_cache_key, query_pairs,
     };
     #[pymodule_export]
     use super::lookup::LookUp;

@@ -1,0 +1,123 @@
+"""
+The cache backend that an alias is reached through.
+
+``caches[alias]`` opens a connection for each request where Django cannot know that it may be
+shared: ``PyMemcacheCache`` closes its own at the end of every request, and under ASGI every request
+has a backend of its own, ``RedisCache`` with a pool of its own. The clients beneath those two are
+safe to share, so one backend of each alias is kept here for the process. ``LocMemCache`` has no
+connection; its ``get_many()`` spends most of its time on checking keys, one by one.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from asyncio import _get_running_loop
+from collections.abc import Iterable
+from typing import Any, cast
+
+from django.core.cache import caches
+from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.locmem import LocMemCache
+from django.core.cache.backends.memcached import PyMemcacheCache
+from django.core.cache.backends.redis import RedisCache
+from django.core.signals import setting_changed
+
+#: ``None`` for an alias whose backend is not kept.
+_kept: dict[str, BaseCache | None] = {}
+
+
+def of(alias: str) -> BaseCache:
+    """The backend of this alias; raises ``InvalidCacheBackendError`` for an unknown one."""
+    try:
+        found = _kept[alias]
+    except KeyError:
+        found = _keep(alias)
+    # Beyond an event loop each thread of Django's has a pool for as long as it lives, and a pool
+    # that all of them shared would run out of connections.
+    if found is None or (type(found) is RedisCache and _get_running_loop() is None):
+        return caches[alias]
+    return found
+
+
+def renewed(alias: str, failed: BaseCache) -> BaseCache | None:
+    """
+    Another backend in place of a kept one that has failed: the server may have closed connections
+    that nobody used. ``None`` where it was not kept, or sees to that itself.
+    """
+    if type(failed) is not PyMemcacheCache or _kept.get(alias) is None:
+        return None
+    if _kept.get(alias) is failed:
+        # Not closed: another thread may be using it.
+        del _kept[alias]
+    return of(alias)
+
+
+def _keep(alias: str) -> BaseCache | None:
+    backend, kept = caches[alias], None
+    if type(backend) is RedisCache:
+        # One that Django does not know of, and so does not close.
+        kept = caches.create_connection(alias)
+    elif type(backend) is PyMemcacheCache:
+        kept = _pooled(alias)
+    elif type(backend) is LocMemCache:
+        kept = _made(_LocMemCache, alias, {})
+    return _kept.setdefault(alias, kept)
+
+
+def _made(kind: type[BaseCache], alias: str, options: dict[str, Any]) -> BaseCache:
+    """A backend of this kind with the parameters of this alias, and these beneath its options."""
+    params: dict[str, Any] = dict(caches.settings[alias])
+    del params["BACKEND"]
+    location = params.pop("LOCATION", "")
+    params["OPTIONS"] = {**options, **(params.get("OPTIONS") or {})}
+    return cast(BaseCache, cast(Any, kind)(location, params))
+
+
+def _pooled(alias: str) -> BaseCache | None:
+    """pymemcache with a pool of connections, without which threads cannot share it."""
+    backend = _made(PyMemcacheCache, alias, {"use_pooling": True})
+    return backend if cast(Any, backend)._options["use_pooling"] else None
+
+
+_DJANGOS = (LocMemCache.get_many, LocMemCache.get)
+
+
+class _LocMemCache(LocMemCache):
+    """Reads several keys at once; each was valid when it was set."""
+
+    def get_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:
+        if (LocMemCache.get_many, LocMemCache.get) != _DJANGOS:
+            # Somebody has patched it.
+            return super().get_many(keys, version)
+        made = [(key, self.make_key(key, version)) for key in keys]
+        pickled = []
+        inner: Any = self
+        with inner._lock:
+            for key, name in made:
+                if inner._has_expired(name):
+                    inner._delete(name)
+                else:
+                    pickled.append((key, inner._cache[name]))
+                    inner._cache.move_to_end(name, last=False)
+        return {key: pickle.loads(value) for key, value in pickled}
+
+
+def _close(*, setting: str, **kwargs: Any) -> None:
+    """The settings have changed."""
+    if setting != "CACHES":
+        return
+    for backend in [*_kept.values()]:
+        if type(backend) is RedisCache:
+            client: Any = backend._cache
+            for pool in client._pools.values():
+                pool.disconnect()
+        elif backend is not None:
+            backend.close()
+    _kept.clear()
+
+
+setting_changed.connect(_close, dispatch_uid="viewcache.backends")
+# Two processes must not talk on one socket.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_kept.clear)

@@ -1,0 +1,145 @@
+"""Connections to the cache: kept from request to request, whoever serves them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import threading
+from typing import Any
+from unittest import mock
+
+import pytest
+from backends import Backend
+from django.core.cache import caches, close_caches
+from django.http import HttpRequest, HttpResponse
+from django.test import AsyncRequestFactory, RequestFactory
+from viewcache import backends, middleware
+
+SHARED = pytest.mark.parametrize("backend", ["redis", "memcached"], indirect=True)
+
+
+def _opened(backend: Backend) -> int:
+    """Connections that the server has accepted, without those that ask it this."""
+    assert backend.server is not None
+    asked = {"redis": "info stats", "memcached": "stats"}[backend.name]
+    found = re.search(
+        r"total_connections(?:_received)?[: ](\d+)", said := backend.server.ask(asked)
+    )
+    assert found is not None, said
+    _opened.asked += 1  # type: ignore[attr-defined]
+    return int(found[1]) - _opened.asked  # type: ignore[attr-defined]
+
+
+_opened.asked = 0  # type: ignore[attr-defined]
+
+
+def _site() -> middleware.CacheMiddleware:
+    return middleware.CacheMiddleware(lambda request: HttpResponse("page"))
+
+
+def _get() -> Any:
+    response: Any = _site()(RequestFactory().get("/kept/"))
+    # As at the end of each request: Django closes the caches that it knows.
+    close_caches()
+    return response
+
+
+@SHARED
+def test_no_request_opens_a_connection(backend: Backend) -> None:
+    for _ in range(2):
+        _get()
+    before = _opened(backend)
+    for _ in range(5):
+        assert "Age" in _get().headers
+    assert _opened(backend) == before
+
+
+@SHARED
+def test_no_async_request_opens_a_connection(backend: Backend) -> None:
+    async def view(request: HttpRequest) -> HttpResponse:
+        return HttpResponse("page")
+
+    site = middleware.CacheMiddleware(view)
+
+    async def get() -> Any:
+        return await site(AsyncRequestFactory().get("/kept/"))  # type: ignore[misc]
+
+    async def requests() -> None:
+        for _ in range(2):
+            await asyncio.create_task(get())
+        before = _opened(backend)
+        for _ in range(5):
+            # A task of its own, as under a server: nothing is in its context.
+            assert "Age" in (await asyncio.create_task(get())).headers
+        assert _opened(backend) == before
+
+    asyncio.run(requests())
+
+
+@pytest.mark.parametrize("backend", ["memcached"], indirect=True)
+def test_a_connection_that_the_server_has_closed_is_opened_anew(backend: Backend) -> None:
+    for _ in range(2):
+        _get()
+    kept: Any = backends.of("default")
+    for client in kept._cache.clients.values():
+        for connection in client.client_pool._free_objs:
+            connection.sock.close()
+    assert "Age" in _get().headers
+    assert backends.of("default") is not kept
+
+
+@SHARED
+def test_many_threads_at_once(backend: Backend) -> None:
+    _get()
+    wrong: list[object] = []
+
+    def requests() -> None:
+        wrong.extend(r for _ in range(5) if "Age" not in (r := _get()).headers)
+
+    threads = [threading.Thread(target=requests) for _ in range(200)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@SHARED
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_fork_does_not_share_it(backend: Backend) -> None:
+    assert backends.of("default") is backends.of("default")
+    child = os.fork()
+    if child == 0:
+        os._exit(len(backends._kept))
+    assert os.waitpid(child, 0)[1] == 0
+    assert backends._kept
+
+
+def test_what_cannot_be_shared_is_djangos(settings: Any) -> None:
+    memcached = "django.core.cache.backends.memcached.PyMemcacheCache"
+    settings.CACHES = {
+        "default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"},
+        "own": {"BACKEND": memcached, "LOCATION": "h:1", "OPTIONS": {"use_pooling": False}},
+    }
+    for alias in settings.CACHES:
+        assert backends.of(alias) is caches[alias]
+
+
+def test_local_memory_reads_what_django_wrote(settings: Any) -> None:
+    settings.CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+            "LOCATION": "read",
+            "KEY_PREFIX": "p",
+            "VERSION": 3,
+        }
+    }
+    theirs, ours = caches["default"], backends.of("default")
+    theirs.set_many({"a": 1, "b": [2]}, 60)
+    theirs.set("gone", 1, 0.001)
+    with mock.patch("time.time", return_value=theirs._expire_info[theirs.make_key("gone")]):  # type: ignore[attr-defined]
+        assert ours.get_many(["a", "b", "gone", "never"]) == {"a": 1, "b": [2]}
+        assert not theirs.has_key("gone")
+    assert ours.get_many(["a"], version=4) == {}
