@@ -71,6 +71,10 @@ class Settings:
     #: Say on each response what the cache did (RFC 9211)? ``"debug"`` adds keys and scopes while
     #: ``DEBUG`` is on.
     CACHE_STATUS: bool | Literal["debug"] = False
+    #: Middleware that does nothing with a cached page and changes nothing that its key is made of,
+    #: and receivers of ``request_started`` of which the same is true, as dotted paths: pages that
+    #: pass them may be served before Django builds a request (``viewcache.wsgi.early()``).
+    EARLY_SAFE: tuple[str, ...] = ()
     #: Functions of the database, beyond its own, that read and write no table: statements that
     #: call any other are not understood.
     PURE_FUNCTIONS: tuple[str, ...] = ()
@@ -120,7 +124,7 @@ def _check(name: str, value: Any) -> Any:
                 isinstance(key, str) and key.count(".") == 1 for key in value
             ):
                 return dict(value)
-        case "HOSTS" | "IGNORE_COOKIES" | "IGNORE_QUERY" | "PURE_FUNCTIONS":
+        case "HOSTS" | "IGNORE_COOKIES" | "IGNORE_QUERY" | "PURE_FUNCTIONS" | "EARLY_SAFE":
             expected = "a list of strings"
             if isinstance(value, list | tuple | set | frozenset) and all(
                 isinstance(item, str) for item in value

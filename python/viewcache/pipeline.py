@@ -22,7 +22,7 @@ from . import commit, conf, lease, listing, page, policy, reads, signals, slots,
 from . import request as canonical
 from .policy import Area, Permission
 from .store import Entry, Store
-from .visit import STORE, Visit, begin, fault, looks_up, miss, visit_of
+from .visit import HITS, STORE, Visit, begin, fault, looks_up, miss, visit_of
 
 logger = logging.getLogger("viewcache")
 
@@ -168,6 +168,8 @@ def _answer(request: HttpRequest, visit: Visit) -> HttpResponse | None:
         visit.refuse("page not usable")
         return None
     visit.settle("hit")
+    if (hits := HITS.get()) is not None:
+        hits.append(visit)
     return response
 
 

@@ -55,6 +55,11 @@ async def alooked_up(request: HttpRequest, visit: Visit) -> None:
         await signal.asend_robust(type(visit), request=request, visit=visit)
 
 
+def is_anybody_told() -> bool:
+    """Would a hit be logged, or a receiver hear of it?"""
+    return bool(page_hit.receivers) or _requests.isEnabledFor(logging.DEBUG)
+
+
 def made(request: HttpRequest, visit: Visit) -> None:
     """A page was made, and stored or not."""
     _log(request, visit)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import cast
 
 from django.http import HttpRequest
@@ -149,6 +150,15 @@ def expect(request: HttpRequest) -> Visit:
     """A visit that has not begun: what is tagged before the look-up is kept on it."""
     request.__dict__.pop(_ATTRIBUTE, None)
     return begin(request, Area(None, "", None))
+
+
+def attach(request: HttpRequest, visit: Visit) -> None:
+    """This request is that of this visit."""
+    request.__dict__[_ATTRIBUTE] = visit
+
+
+#: Where hits are noted, for whoever serves a request and wants to know of them.
+HITS: ContextVar[list[Visit] | None] = ContextVar("viewcache_hits", default=None)
 
 
 #: Told before each look-up, and of each miss: whoever knows what a page has read and will read.

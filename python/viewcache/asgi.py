@@ -1,0 +1,129 @@
+"""
+Early hits under ASGI, in a project's ``asgi.py``::
+
+    from django.core.asgi import get_asgi_application
+    from viewcache.asgi import early
+
+    application = early(get_asgi_application())
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from io import BytesIO
+from typing import Any
+
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest
+from django.core.signals import request_finished, request_started
+from django.urls import set_script_prefix
+
+from . import signals, visit
+from .early.asked import Answer, Asked, alook_up, asked, learn, observed
+from .early.proof import Sent
+
+logger = logging.getLogger("viewcache")
+
+Message = Mapping[str, Any]
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def early(application: ASGIHandler) -> Application:
+    """
+    The application, with pages served before Django handles the request where that is proven to
+    make no difference. Everything else is handed to it untouched.
+
+    Goes around Django's own application; what wraps that goes around ``early()``. Raises
+    ``TypeError`` for anything else.
+    """
+    if type(application) is not ASGIHandler:
+        raise TypeError(
+            f"early() was given {application!r}; expected what get_asgi_application() returns. "
+            "Wrap what early() returns in whatever else the project wraps its application in."
+        )
+    return _Early(application)
+
+
+class _Early:
+    def __init__(self, application: ASGIHandler) -> None:
+        self.application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        it = answer = None
+        try:
+            it = _asked(scope)
+            answer = None if it is None else await alook_up(it)
+        except Exception:
+            logger.exception("viewcache could not look up a page early; Django answers.")
+        if answer is not None:
+            await _send(answer, scope, send)
+        elif it is None:
+            await self.application(scope, receive, send)
+        else:
+            seen = _Seen(send)
+            with observed() as hits:
+                await self.application(scope, receive, seen)
+            learn(it, hits, seen.sent)
+
+
+def _asked(scope: Scope) -> Asked | None:
+    if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD") or scope.get("root_path"):
+        return None
+    # What becomes of a header's name is a matter of Django's security releases.
+    request = ASGIRequest(scope, BytesIO())
+    meta = request.META
+    return asked(
+        meta,
+        kind=ASGIRequest,
+        scheme=scope.get("scheme") or "http",
+        path=request.path,
+        query=meta.get("QUERY_STRING") or "",
+    )
+
+
+async def _send(answer: Answer, scope: Scope, send: Send) -> None:
+    # As Django's application does: receivers that are no coroutines share a thread.
+    async with ThreadSensitiveContext():
+        await request_started.asend(sender=ASGIHandler, scope=scope)
+        if signals.is_anybody_told():
+            set_script_prefix("/")
+            request = ASGIRequest(scope, BytesIO())
+            visit.attach(request, answer.visit)
+            await signals.alooked_up(request, answer.visit)
+        headers = [
+            (name.encode("ascii"), value.encode("latin-1")) for name, value in answer.headers
+        ]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        for chunk, is_last in ASGIHandler.chunk_bytes(answer.body):
+            await send({"type": "http.response.body", "body": chunk, "more_body": not is_last})
+        await sync_to_async(request_finished.send, thread_sensitive=True)(sender=ASGIHandler)
+
+
+class _Seen:
+    """What is sent, on its way."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._start: Message | None = None
+        self._body: list[bytes] = []
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._start = message
+        elif message["type"] == "http.response.body":
+            self._body.append(message.get("body", b""))
+        await self._send(message)
+
+    def sent(self) -> Sent | None:
+        """All of it."""
+        if self._start is None:
+            return None
+        headers = [
+            (name.decode("ascii"), value.decode("latin-1"))
+            for name, value in self._start["headers"]
+        ]
+        return Sent(self._start["status"], "", headers, b"".join(self._body))

@@ -1,0 +1,181 @@
+"""
+What the settings leave of early hits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+from django.conf.urls.i18n import is_language_prefix_patterns_used
+from django.core.cache.backends.db import BaseDatabaseCache
+from django.core.signals import request_started, setting_changed
+
+from viewcache import conf
+from viewcache.policy import Area
+from viewcache.store import Store
+
+SECURITY = "django.middleware.security.SecurityMiddleware"
+SESSION = "django.contrib.sessions.middleware.SessionMiddleware"
+LOCALE = "django.middleware.locale.LocaleMiddleware"
+COMMON = "django.middleware.common.CommonMiddleware"
+CSRF = "django.middleware.csrf.CsrfViewMiddleware"
+MESSAGES = "django.contrib.messages.middleware.MessageMiddleware"
+GZIP = "django.middleware.gzip.GZipMiddleware"
+UPDATE = "viewcache.middleware.UpdateCacheMiddleware"
+FETCH = "viewcache.middleware.FetchFromCacheMiddleware"
+BOTH = "viewcache.middleware.CacheMiddleware"
+
+#: Of these it is known what they do with a hit: what depends on the settings is asked in
+#: ``_refusals()``, what depends on the request in ``asked``.
+_KNOWN = frozenset(
+    {
+        SECURITY,
+        SESSION,
+        LOCALE,
+        COMMON,
+        CSRF,
+        MESSAGES,
+        GZIP,
+        UPDATE,
+        FETCH,
+        BOTH,
+        "django.contrib.admindocs.middleware.XViewMiddleware",
+        "django.contrib.auth.middleware.AuthenticationMiddleware",
+        "django.contrib.auth.middleware.LoginRequiredMiddleware",
+        "django.contrib.flatpages.middleware.FlatpageFallbackMiddleware",
+        "django.contrib.redirects.middleware.RedirectFallbackMiddleware",
+        "django.middleware.clickjacking.XFrameOptionsMiddleware",
+        "django.middleware.common.BrokenLinkEmailsMiddleware",
+        "django.middleware.csp.ContentSecurityPolicyMiddleware",
+        "django.middleware.http.ConditionalGetMiddleware",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the settings leave of early hits."""
+
+    area: Area
+    #: Why there are none, or ``""``.
+    refusal: str
+    #: The language is that of the path.
+    has_locale: bool
+    needs_https: bool
+    needs_www: bool
+    session_cookie: str
+    secret_cookie: str
+
+
+@cache
+def get() -> Rules:
+    """The rules of this site, by its settings."""
+    before = _before_view(list(settings.MIDDLEWARE))
+    return Rules(
+        area=Area(
+            settings.CACHE_MIDDLEWARE_ALIAS,
+            settings.CACHE_MIDDLEWARE_KEY_PREFIX,
+            settings.CACHE_MIDDLEWARE_SECONDS,
+        ),
+        refusal=_refusal(before),
+        has_locale=LOCALE in before and settings.USE_I18N,
+        needs_https=SECURITY in before and settings.SECURE_SSL_REDIRECT,
+        needs_www=COMMON in before and settings.PREPEND_WWW,
+        session_cookie=settings.SESSION_COOKIE_NAME,
+        secret_cookie=settings.CSRF_COOKIE_NAME,
+    )
+
+
+def _before_view(middleware: list[str]) -> list[str]:
+    """What a hit passes; nothing where the site has no middleware of ours."""
+    ends = [at for at, name in enumerate(middleware) if name in (FETCH, BOTH)]
+    return middleware[: ends[0] + 1] if ends else []
+
+
+def _refusal(before: list[str]) -> str:
+    """Why no page of this site may be served early, or ``""``."""
+    if not before:
+        return "MIDDLEWARE has no viewcache.middleware.FetchFromCacheMiddleware"
+    for name in before:
+        if name not in _KNOWN and name not in conf.get().EARLY_SAFE:
+            return f"{name} is not declared safe in VIEWCACHE['EARLY_SAFE']"
+    return next((why for why, holds in _refusals(before).items() if holds()), "")
+
+
+def _refusals(before: list[str]) -> dict[str, Callable[[], bool]]:
+    """Settings by which a hit depends on more than is checked for each request."""
+    stores = [at for at, name in enumerate(before) if name in (UPDATE, BOTH)]
+    return {
+        "GZipMiddleware stands before UpdateCacheMiddleware": lambda: (
+            GZIP in before and (not stores or before.index(GZIP) < stores[0])
+        ),
+        "SESSION_SAVE_EVERY_REQUEST is on": lambda: (
+            SESSION in before and bool(settings.SESSION_SAVE_EVERY_REQUEST)
+        ),
+        "CSRF_USE_SESSIONS is on": lambda: CSRF in before and bool(settings.CSRF_USE_SESSIONS),
+        "DISALLOWED_USER_AGENTS is set": lambda: (
+            COMMON in before and bool(settings.DISALLOWED_USER_AGENTS)
+        ),
+        "MESSAGE_STORAGE is not one of Django's": lambda: (
+            MESSAGES in before
+            and not settings.MESSAGE_STORAGE.startswith("django.contrib.messages.storage.")
+        ),
+        "the language is not taken from the path": lambda: (
+            LOCALE in before
+            and bool(settings.USE_I18N)
+            and not is_language_prefix_patterns_used(settings.ROOT_URLCONF)[0]
+        ),
+        # Django may have to close its connection first, as the request begins.
+        "the pages are in the database": lambda: isinstance(
+            Store(settings.CACHE_MIDDLEWARE_ALIAS).pages, BaseDatabaseCache
+        ),
+        "VIEWCACHE['CACHE_STATUS'] is 'debug'": lambda: conf.get().CACHE_STATUS == "debug",
+        "FORCE_SCRIPT_NAME is set": lambda: settings.FORCE_SCRIPT_NAME is not None,
+        "DEFAULT_CHARSET is not UTF-8": lambda: (
+            settings.DEFAULT_CHARSET.lower() not in ("utf-8", "utf8")
+        ),
+    }
+
+
+# -- Signals ---------------------------------------------------------------------------------------
+
+#: The receivers of ``request_started`` when they were last found to be safe.
+_safe: list[Any] = []
+
+
+def are_receivers_safe() -> bool:
+    """
+    May ``request_started`` be sent after the look-up? A receiver that is not Django's might have
+    changed what is looked up, and an early hit is only known to be one when it is there.
+    """
+    global _safe
+    now: Any = request_started.receivers
+    if now == _safe:
+        return True
+    if all(_is_safe(entry[1]) for entry in now):
+        _safe = list(now)
+        return True
+    return False
+
+
+def _is_safe(reference: Any) -> bool:
+    is_weak = type(reference).__name__ in ("ReferenceType", "WeakMethod", "ref")
+    receiver = reference() if is_weak else reference
+    if receiver is None:
+        return True
+    module = str(getattr(receiver, "__module__", ""))
+    name = f"{module}.{getattr(receiver, '__qualname__', '')}"
+    return module.startswith(("django.", "viewcache.")) or name in conf.get().EARLY_SAFE
+
+
+def _forget(**kwargs: Any) -> None:
+    global _safe
+    get.cache_clear()
+    _safe = []
+
+
+setting_changed.connect(_forget, dispatch_uid="viewcache.early.rules")

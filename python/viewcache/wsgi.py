@@ -1,0 +1,118 @@
+"""
+Early hits under WSGI, in a project's ``wsgi.py``::
+
+    from django.core.wsgi import get_wsgi_application
+    from viewcache.wsgi import early
+
+    application = early(get_wsgi_application())
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from http.client import responses
+from typing import Any
+
+from django.core.handlers.wsgi import WSGIHandler, WSGIRequest, get_script_name
+from django.core.signals import request_finished, request_started
+from django.http import HttpResponse
+from django.urls import set_script_prefix
+
+from . import signals, visit
+from .early.asked import Answer, Asked, asked, learn, look_up, observed
+from .early.proof import Sent
+
+logger = logging.getLogger("viewcache")
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+
+
+def early(application: WSGIHandler) -> Callable[[Environ, StartResponse], Iterable[bytes]]:
+    """
+    The application, with pages served before Django builds a request where that is proven to make
+    no difference. Everything else is handed to it untouched.
+
+    Goes around Django's own application; what wraps that goes around ``early()``. Raises
+    ``TypeError`` for anything else.
+    """
+    if type(application) is not WSGIHandler:
+        raise TypeError(
+            f"early() was given {application!r}; expected what get_wsgi_application() returns. "
+            "Wrap what early() returns in whatever else the project wraps its application in."
+        )
+    return _Early(application)
+
+
+class _Early:
+    def __init__(self, application: WSGIHandler) -> None:
+        self.application = application
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        it = answer = None
+        try:
+            it = _asked(environ)
+            answer = None if it is None else look_up(it)
+        except Exception:
+            logger.exception("viewcache could not look up a page early; Django answers.")
+        if answer is not None:
+            return _send(answer, environ, start_response)
+        if it is None:
+            return self.application(environ, start_response)
+        with observed() as hits:
+            response = self.application(environ, start_response)
+        learn(it, hits, lambda: _sent(response))
+        return response
+
+
+def _asked(environ: Environ) -> Asked | None:
+    if environ.get("SCRIPT_NAME") or environ.get("SCRIPT_URL") or environ.get("REDIRECT_URL"):
+        return None
+    try:
+        path, query = _text(environ.get("PATH_INFO", "")), _text(environ.get("QUERY_STRING", ""))
+    except UnicodeError:
+        return None
+    scheme = environ["wsgi.url_scheme"]
+    return asked(environ, kind=WSGIRequest, scheme=scheme, path=path, query=query)
+
+
+def _text(value: str) -> str:
+    """WSGI hands over bytes as latin-1 (PEP 3333)."""
+    return value if value.isascii() else value.encode("latin-1").decode()
+
+
+def _send(answer: Answer, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    request_started.send(sender=WSGIHandler, environ=environ)
+    if signals.is_anybody_told():
+        set_script_prefix(get_script_name(environ))
+        request = WSGIRequest(environ)
+        visit.attach(request, answer.visit)
+        signals.looked_up(request, answer.visit)
+    start_response(f"{answer.status} {answer.phrase}", answer.headers)
+    return _Body(answer.body)
+
+
+class _Body:
+    """A body, and the end of its request."""
+
+    __slots__ = ("_body",)
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter((self._body,))
+
+    def close(self) -> None:
+        """The server has sent it."""
+        request_finished.send(sender=WSGIHandler)
+
+
+def _sent(response: object) -> Sent | None:
+    if type(response) is not HttpResponse or response.cookies:
+        return None
+    phrase = response.reason_phrase
+    if phrase != responses.get(response.status_code):
+        return None
+    return Sent(response.status_code, phrase, list(response.items()), response.content)

@@ -1,0 +1,413 @@
+"""Early hits: the same bytes as Django sends, for what is proven; all else goes to Django."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from django.contrib import messages
+from django.core.handlers.asgi import ASGIHandler
+from django.core.handlers.wsgi import WSGIHandler
+from django.core.management import call_command
+from django.core.signals import request_finished, request_started
+from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import get_token
+from django.test import override_settings
+from django.utils import translation
+from early.applications import DEFAULT, FETCH, UPDATE, Answer, Asgi, Wsgi
+from viewcache import asgi, conf, expire, signals, wsgi
+from viewcache.early import proof, rules
+
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
+
+
+def page(request: HttpRequest, anything: str = "") -> HttpResponse:
+    return HttpResponse(f"<p>{request.GET.get('q', '')}é</p>", headers={"X-Own": "a"})
+
+
+def _warm(site: Any, url: str = "/page/", **meta: Any) -> Answer:
+    """Stored, and then hit twice by Django."""
+    for _ in range(3):
+        answer: Answer = site.get(url, **meta)
+    return answer
+
+
+def _is_early(site: Any, url: str = "/page/", **meta: Any) -> bool:
+    """Is this request answered early? And if it is, as Django would have?"""
+    before = site.fallen
+    answer = site.get(url, **meta)
+    early = bool(site.fallen == before)
+    if early:
+        assert answer == site.get(url, early=False, **meta)
+        assert answer.is_hit
+    return early
+
+
+# -- The same bytes --------------------------------------------------------------------------------
+
+WAYS = [
+    {},
+    {"HTTP_COOKIE": "_ga=1; theme=dark"},
+    {"HTTP_COOKIE": f"csrftoken={'a' * 32}; sessionid={'b' * 32}"},
+    {"HTTP_COOKIE": "csrftoken=short"},
+    {"HTTP_COOKIE": "sessionid=x"},
+    {"HTTP_ACCEPT_LANGUAGE": "fr", "HTTP_ACCEPT_ENCODING": "gzip"},
+    {"HTTP_HOST": "blog.example.com"},
+    {"HTTP_HOST": "evil.example"},
+    {"HTTP_AUTHORIZATION": "Basic x"},
+    {"HTTP_IF_NONE_MATCH": "*"},
+    {"wsgi.url_scheme": "https"},
+    {"method": "HEAD"},
+    {"method": "POST"},
+    {"method": "OPTIONS"},
+]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("kind", [Wsgi, Asgi])
+def test_the_example_site_sends_the_same(kind: Any, settings: Any, still: None) -> None:
+    settings.CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+            "LOCATION": f"early-{kind.__name__}",
+        }
+    }
+    settings.DEBUG = False
+    call_command("seed", verbosity=0)
+    site = kind()
+    urls = ["/en/", "/fr/", "/en/posts/", "/en/posts/?page=2", "/fr/about/", "/en/archive/2026/"]
+    urls += ["/en/search/?q=a", "/en/login/", "/en/account/", "/sitemap.xml", "/en/none/", "/"]
+    urls += ["/en/feeds/rss/", "/en//posts/", "/en/posts/../", "/en/language/"]
+    early = 0
+    for url in urls:
+        for way in WAYS:
+            for _ in range(2):
+                site.get(url, early=False, **way)
+            for _ in range(3):
+                before = site.fallen
+                answer = site.get(url, **way)
+                if site.fallen == before:
+                    early += 1
+                    assert answer == site.get(url, early=False, **way), (url, way)
+    assert early > 10
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_differs_by_visitor_is_the_same(serve: Any, way: dict[str, Any]) -> None:
+    site = serve(page, SECURE_HSTS_SECONDS=60, ALLOWED_HOSTS=["testserver", "blog.example.com"])
+    for _ in range(2):
+        _warm(site, **way)
+        _warm(site)
+    _is_early(site, **way)
+    assert _is_early(site)
+
+
+def test_queries_paths_and_ages_are_told_apart(serve: Any) -> None:
+    site = serve(page)
+    for url in ("/page/", "/page/?q=1", "/page/?q=2&utm_source=x", "/é/?q=é", "/%25/"):
+        _warm(site, url)
+        assert _is_early(site, url)
+    assert _is_early(site, "/page/?q=2&utm_source=other")
+    assert site.get("/page/?q=1").body == "<p>1é</p>".encode()
+
+
+def test_the_status_of_the_cache_is_said(serve: Any) -> None:
+    site = serve(page, VIEWCACHE={"CACHE_STATUS": True})
+    _warm(site)
+    assert _is_early(site)
+    assert ("Cache-Status", "viewcache; hit; ttl=600") in [
+        (name, value if name != "Cache-Status" else "viewcache; hit; ttl=600")
+        for name, value in site.get("/page/").headers
+    ]
+
+
+def test_headers_of_a_language_in_the_path(serve: Any) -> None:
+    from django.conf.urls.i18n import i18n_patterns
+    from django.urls import path
+
+    def view(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(str(translation.get_language()))
+
+    site = serve(page, *DEFAULT, "django.middleware.locale.LocaleMiddleware", USE_I18N=True)
+    from django.conf import settings
+
+    settings.ROOT_URLCONF.urlpatterns = [*i18n_patterns(path("page/", view)), path("free/", view)]
+    for language in ("en", "fr"):
+        _warm(site, f"/{language}/page/", HTTP_ACCEPT_LANGUAGE="en")
+        assert _is_early(site, f"/{language}/page/", HTTP_ACCEPT_LANGUAGE="fr")
+        assert site.get(f"/{language}/page/").body == language.encode()
+    _warm(site, "/free/")
+    assert not _is_early(site, "/free/")
+
+
+# -- Still checked ---------------------------------------------------------------------------------
+
+
+def test_an_expired_page_is_not_served(serve: Any) -> None:
+    count = []
+
+    def view(request: HttpRequest, anything: str) -> HttpResponse:
+        count.append(request)
+        return HttpResponse(str(len(count)))
+
+    site = serve(view)
+    _warm(site)
+    assert _is_early(site)
+    expire(path="/page/")
+    assert site.get("/page/").body == b"2"
+    _warm(site)
+    assert _is_early(site)
+    assert site.get("/page/").body == b"2"
+
+
+def test_another_record_of_the_same_page_is_proven_anew(serve: Any) -> None:
+    made = iter(["a", "b"])
+
+    def view(request: HttpRequest, anything: str) -> HttpResponse:
+        return HttpResponse("page", headers={"X-Made": next(made)})
+
+    site = serve(view)
+    _warm(site)
+    expire(path="/page/")
+    site.get("/page/", early=False)
+    assert not _is_early(site)
+    assert ("X-Made", "b") in site.get("/page/").headers
+
+
+def test_a_host_is_judged_by_the_settings_of_the_moment(serve: Any, settings: Any) -> None:
+    site = serve(page, ALLOWED_HOSTS=["testserver", "gone.example"])
+    _warm(site, HTTP_HOST="gone.example")
+    assert _is_early(site, HTTP_HOST="gone.example")
+    settings.ALLOWED_HOSTS.remove("gone.example")
+    assert site.get("/page/", HTTP_HOST="gone.example").status.startswith("400")
+
+
+def test_the_cache_fails(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from viewcache import store
+
+    site = serve(page)
+    _warm(site)
+
+    def fetch(*args: Any) -> Any:
+        raise OSError("down")
+
+    monkeypatch.setattr(store.Store, "fetch", fetch)
+    assert not _is_early(site)
+    assert site.get("/page/").status.startswith("200")
+
+
+# -- What is Django's to answer --------------------------------------------------------------------
+
+
+def _session(request: HttpRequest, anything: str) -> HttpResponse:
+    return HttpResponse(str(request.session.get("name")))
+
+
+def _user(request: HttpRequest, anything: str) -> HttpResponse:
+    return HttpResponse(str(getattr(request, "user", None)))
+
+
+def _token(request: HttpRequest, anything: str) -> HttpResponse:
+    return HttpResponse(f'<input value="{get_token(request)}">')
+
+
+def _messages(request: HttpRequest, anything: str) -> HttpResponse:
+    return HttpResponse(str([*messages.get_messages(request)]))
+
+
+def _all_cookies(request: HttpRequest, anything: str) -> HttpResponse:
+    return HttpResponse(str([*request.COOKIES]))
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("view", [_session, _user, _token, _messages, _all_cookies])
+def test_pages_that_depend_on_the_visitor(serve: Any, view: Any) -> None:
+    site = serve(view)
+    for _ in range(3):
+        _warm(site)
+    assert not _is_early(site)
+
+
+def test_cookies_accounted_for_by_name(serve: Any) -> None:
+    def view(request: HttpRequest, anything: str) -> HttpResponse:
+        return HttpResponse(request.COOKIES.get("theme", "light"))
+
+    site = serve(view)
+    for theme in ("dark", "light"):
+        _warm(site, HTTP_COOKIE=f"theme={theme}")
+        assert _is_early(site, HTTP_COOKIE=f"_ga=1; theme={theme}")
+        assert site.get("/page/", HTTP_COOKIE=f"theme={theme}").body == theme.encode()
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"SESSION_SAVE_EVERY_REQUEST": True}, "SESSION_SAVE_EVERY_REQUEST"),
+        ({"CSRF_USE_SESSIONS": True}, "CSRF_USE_SESSIONS"),
+        ({"DISALLOWED_USER_AGENTS": [1]}, "DISALLOWED_USER_AGENTS"),
+        ({"MESSAGE_STORAGE": "my.Storage"}, "MESSAGE_STORAGE"),
+        ({"VIEWCACHE": {"CACHE_STATUS": "debug"}}, "CACHE_STATUS"),
+        ({"FORCE_SCRIPT_NAME": "/app"}, "FORCE_SCRIPT_NAME"),
+        ({"DEFAULT_CHARSET": "latin-1"}, "DEFAULT_CHARSET"),
+        ({"MIDDLEWARE": DEFAULT}, "MIDDLEWARE has no"),
+        ({"MIDDLEWARE": ["my.Middleware", UPDATE, FETCH]}, "my.Middleware"),
+        ({"MIDDLEWARE": [UPDATE, "django.middleware.locale.LocaleMiddleware", FETCH]}, "path"),
+        ({"MIDDLEWARE": ["django.middleware.gzip.GZipMiddleware", UPDATE, FETCH]}, "GZip"),
+    ],
+)
+def test_settings_that_forbid_it(more: dict[str, Any], why: str, settings: Any) -> None:
+    settings.USE_I18N, settings.ROOT_URLCONF = True, "urls_without_languages"
+    settings.MIDDLEWARE = [UPDATE, *DEFAULT, FETCH]
+    assert not rules.get().refusal
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        override_settings(**more),
+    ):
+        patch.setattr(rules, "is_language_prefix_patterns_used", lambda urls: (False, True))
+        assert why in rules.get().refusal
+
+
+def test_redirects_are_djangos(serve: Any) -> None:
+    site = serve(page, SECURE_SSL_REDIRECT=True)
+    _warm(site, **{"wsgi.url_scheme": "https"})
+    assert _is_early(site, **{"wsgi.url_scheme": "https"})
+    assert site.get("/page/").status.startswith("301")
+
+
+def test_another_domain_is_djangos(serve: Any) -> None:
+    site = serve(page, PREPEND_WWW=True, ALLOWED_HOSTS=["*"])
+    _warm(site, HTTP_HOST="www.example.com")
+    assert _is_early(site, HTTP_HOST="www.example.com")
+    assert site.get("/page/", HTTP_HOST="example.com").status.startswith("301")
+
+
+def test_a_proxys_headers_count_as_for_django(serve: Any) -> None:
+    site = serve(
+        page,
+        ALLOWED_HOSTS=["testserver", "a.example"],
+        SECURE_PROXY_SSL_HEADER=("HTTP_X_PROTO", "https"),
+        SECURE_HSTS_SECONDS=60,
+        USE_X_FORWARDED_HOST=True,
+    )
+    ways: list[dict[str, str]] = [
+        {},
+        {"HTTP_X_PROTO": "https"},
+        {"HTTP_X_PROTO": "https, http"},
+        {"HTTP_X_PROTO": "http"},
+        {"HTTP_X_FORWARDED_HOST": "a.example"},
+        {"HTTP_X_FORWARDED_HOST": "evil.example"},
+    ]
+    for way in ways:
+        _warm(site, **way)
+    assert [_is_early(site, **way) for way in ways] == [True] * 5 + [False]
+
+
+def test_middleware_that_is_declared_safe(serve: Any) -> None:
+    name = f"{__name__}.harmless"
+    assert not _is_early_behind(serve, name, VIEWCACHE={})
+    assert _is_early_behind(serve, name, VIEWCACHE={"EARLY_SAFE": [name]})
+
+
+def test_middleware_that_is_not_harmless_is_seen(serve: Any) -> None:
+    name = f"{__name__}.numbered"
+    assert not _is_early_behind(serve, name, VIEWCACHE={"EARLY_SAFE": [name]})
+
+
+def _is_early_behind(serve: Any, name: str, **more: Any) -> bool:
+    site = serve(page, name, **more)
+    for _ in range(2):
+        _warm(site)
+    return _is_early(site)
+
+
+def harmless(get_response: Any) -> Any:
+    return lambda request: get_response(request)
+
+
+def numbered(get_response: Any) -> Any:
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response: HttpResponse = get_response(request)
+        numbered.count += 1  # type: ignore[attr-defined]
+        response.headers["X-Number"] = str(numbered.count)  # type: ignore[attr-defined]
+        return response
+
+    return middleware
+
+
+numbered.count = 0  # type: ignore[attr-defined]
+
+
+# -- Signals, logs, connections --------------------------------------------------------------------
+
+
+def test_signals_are_sent_as_late(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
+    site = serve(page)
+    _warm(site)
+    heard: list[tuple[str, Any]] = []
+
+    def started(sender: Any, **kwargs: Any) -> None:
+        heard.append(("started", sender, *sorted(set(kwargs) - {"signal"})))
+
+    def finished(sender: Any, **kwargs: Any) -> None:
+        heard.append(("finished", sender))
+
+    def hit(sender: Any, request: HttpRequest, visit: Any, **kwargs: Any) -> None:
+        heard.append(("hit", request.path, visit.status, visit.reason))
+
+    name = "test_early.test_signals_are_sent_as_late.<locals>.started"
+    request_started.connect(started)
+    request_finished.connect(finished)
+    signals.page_hit.connect(hit)
+    try:
+        with (
+            override_settings(VIEWCACHE={"EARLY_SAFE": [started.__module__ + "." + name[11:]]}),
+            caplog.at_level(logging.DEBUG, "viewcache.requests"),
+        ):
+            _warm(site)
+            caplog.clear()
+            heard.clear()
+            before = site.fallen
+            site.get("/page/")
+            assert site.fallen == before
+            early, logged = [*heard], [*caplog.messages]
+            heard.clear()
+            caplog.clear()
+            site.get("/page/", early=False)
+            assert early == heard
+            assert logged == caplog.messages == ["GET /page/: hit"]
+            kind = WSGIHandler if isinstance(site, Wsgi) else ASGIHandler
+            assert [what[0] for what in early] == ["started", "hit", "finished"]
+            assert early[0][1] is early[2][1] is kind
+        # Not declared safe: it may have had a say in what is looked up.
+        with override_settings(VIEWCACHE={}):
+            _warm(site)
+            assert not _is_early(site)
+    finally:
+        request_started.disconnect(started)
+        request_finished.disconnect(finished)
+        signals.page_hit.disconnect(hit)
+
+
+def test_it_goes_around_djangos_application() -> None:
+    class Other(WSGIHandler):
+        pass
+
+    for early, wrong in ((wsgi.early, Other()), (wsgi.early, len), (asgi.early, WSGIHandler())):
+        with pytest.raises(TypeError, match=r"get_.sgi_application\(\)"):
+            early(wrong)  # type: ignore[operator]
+
+
+# -- Bounds ----------------------------------------------------------------------------------------
+
+
+def test_what_is_known_is_bounded() -> None:
+    known = proof.Proofs(10, 100_000)
+    for number in range(100):
+        known.put(str(number), "GET", proof.Proof(b"", headers=(("a", "b" * 1000),)))
+        assert len(known) <= 10
+    small = proof.Proofs(1000, 5_000)
+    for number in range(100):
+        small.put(str(number), "GET", proof.Proof(b"", headers=(("a", "b" * 1000),)))
+        assert len(small) <= 2
+    assert conf.get().MEMORY_ENTRIES > 0
