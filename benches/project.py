@@ -31,8 +31,10 @@ def has(dotted: str) -> bool:
     return find_spec(dotted.partition(".")[0]) is not None
 
 
-def set_up(locations: dict[str, str]) -> None:
-    """Configure Django with every backend that is there, each under its own name."""
+def set_up(locations: dict[str, str], **more: Any) -> None:
+    """
+    Configure Django with every backend that is there, each under its own name, and these settings.
+    """
     caches = {
         name: {
             "BACKEND": path,
@@ -45,17 +47,18 @@ def set_up(locations: dict[str, str]) -> None:
         for name, path in BACKENDS[group].items()
         if has(path)
     }
-    settings.configure(
-        ALLOWED_HOSTS=["www.example.com", ".example.org"],
-        CACHES={**caches, "default": caches["locmem"]},
-        CACHE_MIDDLEWARE_SECONDS=3600,
-        LANGUAGE_CODE="en-gb",
-        LANGUAGES=[("en-gb", "English"), ("de", "Deutsch"), ("fr", "Français")],
-        SECRET_KEY="measured",
-        TIME_ZONE="Europe/Berlin",
-        USE_I18N=True,
-        USE_TZ=True,
-    )
+    usual = {
+        "ALLOWED_HOSTS": ["www.example.com", ".example.org"],
+        "CACHES": {**caches, "default": next(iter(caches.values()))},
+        "CACHE_MIDDLEWARE_SECONDS": 3600,
+        "LANGUAGE_CODE": "en-gb",
+        "LANGUAGES": [("en-gb", "English"), ("de", "Deutsch"), ("fr", "Français")],
+        "SECRET_KEY": "measured",
+        "TIME_ZONE": "Europe/Berlin",
+        "USE_I18N": True,
+        "USE_TZ": True,
+    }
+    settings.configure(**{**usual, **more})
     django.setup()
 
 

@@ -23,7 +23,7 @@ import project  # noqa: E402
 import report  # noqa: E402
 from servers import Server, installed, running  # noqa: E402
 
-CASES = ("keys", "hit", "store", "expiry", "import")
+CASES = ("keys", "hit", "store", "expiry", "import", "throughput")
 DOCS = HERE.parent / "docs" / "performance.md"
 
 
@@ -51,6 +51,7 @@ def main() -> None:
 
 def _measure(options: argparse.Namespace, servers: dict[str, Server | None]):
     import cases
+    import throughput
 
     rounds = 15 if options.quick else 41
     sizes = [20] if options.quick else [2, 20, 200]
@@ -62,8 +63,11 @@ def _measure(options: argparse.Namespace, servers: dict[str, Server | None]):
         "store": lambda: cases.pages(servers, rounds, sizes, "miss and store"),
         "expiry": lambda: cases.expiry(servers, rounds, counts),
         "import": lambda: cases.start(rounds),
+        "throughput": lambda: throughput.rates(servers, 5, 3),
     }
-    for name in options.only or CASES:
+    # Servers take their time to start: that is no quick run.
+    usual = [name for name in CASES if not (options.quick and name == "throughput")]
+    for name in options.only or usual:
         for row in suites[name]():
             print(report.line(row), flush=True)
             yield row

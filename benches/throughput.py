@@ -1,0 +1,169 @@
+"""Requests per second under real servers, each site in turn, asked by ``wrk``."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.request import urlopen
+
+import project
+from measure import Spread, ratios
+from servers import Server
+
+Row = dict[str, Any]
+HERE = Path(__file__).resolve().parent
+WORKERS = 2
+HOST = "127.0.0.1"
+
+
+class Kind(NamedTuple):
+    """A server: its command, and how many connections it is asked by."""
+
+    command: list[str]
+    connections: int
+    is_async: bool = False
+
+
+SERVERS = {
+    "gunicorn": Kind(["gunicorn", "-w", f"{WORKERS}", "-b", "{address}", "served:application"], 16),
+    "granian": Kind(
+        [
+            *("granian", "--interface", "wsgi", "--workers", f"{WORKERS}", "--no-access-log"),
+            *("--host", HOST, "--port", "{port}", "served:application"),
+        ],
+        16,
+    ),
+    "uvicorn": Kind(
+        [
+            *("uvicorn", "--workers", f"{WORKERS}", "--log-level", "error", "--no-access-log"),
+            *("--host", HOST, "--port", "{port}", "served:aapplication"),
+        ],
+        100,
+        is_async=True,
+    ),
+}
+#: Which sites are asked on which backend; the bare view needs none.
+SITES = [
+    ("bare", "locmem"),
+    ("django", "locmem"),
+    ("viewcache", "locmem"),
+    ("viewcache, early hits", "locmem"),
+    ("django", "redis"),
+    ("django, default middleware", "redis"),
+    ("viewcache", "redis"),
+    ("viewcache", "django-vcache"),
+    ("viewcache, early hits", "django-vcache"),
+]
+
+
+def rates(servers: dict[str, Server | None], rounds: int, seconds: int) -> Iterator[Row]:
+    """Requests per second, as ratios over the bare view of the same round."""
+    if shutil.which("wrk") is None:
+        print("left out: requests per second (wrk is not installed)")
+        return
+    for name, kind in SERVERS.items():
+        if not (Path(sys.executable).parent / kind.command[0]).exists():
+            print(f"left out: {name} (not installed)")
+            continue
+        sites = [site for site in SITES if _is_there(site[1], servers)]
+        found: dict[tuple[str, str], list[float]] = {site: [] for site in sites}
+        for _ in range(rounds):
+            for site in sites:
+                with _serving(kind, *site, _location(site[1], servers)) as url:
+                    found[site].append(_rate(url, kind.connections, seconds))
+            sites.append(sites.pop(0))
+        bare = found["bare", "locmem"]
+        stock = found.get(("django, default middleware", "redis"))
+        for (site, backend), rate in found.items():
+            row = {
+                "case": "requests/s",
+                "server": name,
+                "package": site,
+                "backend": backend,
+                "rate": asdict(Spread.of(rate)),
+                "over_bare": asdict(ratios(rate, bare)),
+            }
+            if stock is not None:
+                row["over_stock"] = asdict(ratios(rate, stock))
+            yield row
+
+
+def _group(backend: str) -> str:
+    return next(group for group, names in project.BACKENDS.items() if backend in names)
+
+
+def _is_there(backend: str, servers: dict[str, Server | None]) -> bool:
+    group = _group(backend)
+    return group in servers and project.has(project.BACKENDS[group][backend])
+
+
+def _location(backend: str, servers: dict[str, Server | None]) -> str:
+    server = servers[_group(backend)]
+    if server is None:
+        return ""
+    server.flush()
+    return server.location
+
+
+@contextmanager
+def _serving(kind: Kind, site: str, backend: str, location: str) -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port = probe.getsockname()[1]
+    command = [word.format(address=f"{HOST}:{port}", port=port) for word in kind.command]
+    process = subprocess.Popen(
+        [Path(sys.executable).parent / command[0], *command[1:]],
+        cwd=HERE,
+        env={
+            **os.environ,
+            "BENCH_SITE": site,
+            "BENCH_CACHE": f"{backend}={location}",
+            "BENCH_ASYNC": "1" if kind.is_async else "0",
+            "PYTHONPATH": str(HERE),
+        },
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    url = f"http://{HOST}:{port}/blog/posts/1/"
+    try:
+        _wait(url, process)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with urlopen(url, timeout=5) as answer:
+                assert len(answer.read()) == 20 * 1024
+                return
+        except OSError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def _rate(url: str, connections: int, seconds: int) -> float:
+    """Requests per second, after a second in which every worker comes to know the page."""
+    for duration in (1, seconds):
+        said = subprocess.check_output(
+            ["wrk", "-t1", f"-c{connections}", f"-d{duration}s", url], text=True
+        )
+    if wrong := re.search(r"Non-2xx or 3xx responses: \d+", said):
+        raise RuntimeError(f"{url}: {wrong[0]}")
+    found = re.search(r"Requests/sec:\s+([\d.]+)", said)
+    assert found is not None, said
+    return float(found[1])
