@@ -17,6 +17,9 @@ PACKAGES = (
     "django-redis",
     "django-vcache",
     "pymemcache",
+    "gunicorn",
+    "granian",
+    "uvicorn",
 )
 SERVERS = ("redis-server", "memcached")
 

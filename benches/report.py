@@ -20,6 +20,8 @@ def line(row: Row) -> str:
     """A row for the terminal."""
     what = [row["case"], row["package"]]
     what += [f"{row[key]}{unit}" for key, unit in _DETAILS.items() if key in row]
+    if "rate" in row:
+        return f"{' · '.join(what):<72} {row['rate']['median']:>9,.0f}  {_spread(row['over_bare'])}"
     text = f"{' · '.join(what):<72} {_time(row['seconds']['median']):>9}"
     if "ratio" in row:
         text += f"  {_spread(row['ratio'])}"
@@ -28,7 +30,7 @@ def line(row: Row) -> str:
     return text
 
 
-_DETAILS = {"backend": "", "size": " KB", "what": "", "variants": " variants"}
+_DETAILS = {"server": "", "backend": "", "size": " KB", "what": "", "variants": " variants"}
 
 
 def page(result: dict[str, Any]) -> str:
@@ -37,7 +39,7 @@ def page(result: dict[str, Any]) -> str:
     sections = [_HEAD, *_machine(result), *_keys(rows)]
     for case, text in _PAGES.items():
         sections += _pages(rows, case, text)
-    sections += [*_expiry(rows), *_import(rows), *_losses(rows)]
+    sections += [*_expiry(rows), *_import(rows), *_throughput(rows), *_losses(rows)]
     return "\n".join(sections) + "\n"
 
 
@@ -146,6 +148,30 @@ def _import(rows: list[Row]) -> Iterator[str]:
             yield f"({seconds['low'] * 1e3:.1f} to {seconds['high'] * 1e3:.1f}).\n"
 
 
+def _throughput(rows: list[Row]) -> Iterator[str]:
+    rows = [row for row in rows if row["case"] == "requests/s"]
+    if rows:
+        yield "## Requests per second\n"
+        yield "One cached page of 20 KB, two workers, asked by `wrk` on the same machine; a server"
+        yield "is started for each figure and the sites take turns. `bare` is a view that returns"
+        yield 'the page, without middleware and without a cache. "Over stock" is over stock Django'
+        yield "with the default middleware and Django's `RedisCache`.\n"
+        yield from _table(
+            ["server", "site", "backend", "requests/s", "over the bare view", "over stock"],
+            (
+                [
+                    row["server"],
+                    row["package"],
+                    row["backend"],
+                    f"{row['rate']['median']:,.0f}",
+                    _spread(row["over_bare"]),
+                    _spread(row["over_stock"]) if "over_stock" in row else "",
+                ]
+                for row in rows
+            ),
+        )
+
+
 def _losses(rows: list[Row]) -> Iterator[str]:
     yield "## Where viewcache loses\n"
     losses = [row for row in rows if _is_ours(row) and _loses(row)]
@@ -164,7 +190,7 @@ def _losses(rows: list[Row]) -> Iterator[str]:
 
 
 def _is_ours(row: Row) -> bool:
-    return row["package"] == "viewcache"
+    return row["package"] == "viewcache" and "ratio" in row
 
 
 def _loses(row: Row) -> bool:
