@@ -25,7 +25,7 @@ from django.core.cache.backends.base import BaseCache
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from . import cache_status, conf, lease, pipeline, reads
+from . import cache_status, conf, lease, pipeline, queries, reads
 from .policy import Area
 from .store import Store
 
@@ -83,7 +83,8 @@ class UpdateCacheMiddleware(_Middleware):
         return await self.aprocess_response(request, await self.get_response(request))
 
     def watch(self, request: HttpRequest) -> None:
-        """Note which cookies are read from here on, by middleware and by the view."""
+        """Note which cookies and rows are read from here on, by middleware and by the view."""
+        queries.begin_if_untold(request)
         cache_status.leave_to_me(request)
         if request.method in ("GET", "HEAD") and conf.get().VARY_ON_READ:
             reads.watch(request)

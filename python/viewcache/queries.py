@@ -19,7 +19,7 @@ from contextvars import ContextVar
 from functools import cache, partial
 from itertools import islice
 from typing import Any, cast
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from django.apps import apps
 from django.conf import settings
@@ -31,6 +31,7 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.db.backends.utils import CursorWrapper
+from django.http import HttpRequest
 
 from . import _core, commit, conf, durable, expiry, reads
 from .lease import read_rows
@@ -58,10 +59,12 @@ QUIET: dict[str, list[str] | None] = {
 class _Making:
     """What the queries of this context are for: a page, once there is a lease."""
 
-    __slots__ = ("began", "blind", "known", "read", "rows", "spent", "visit")
+    __slots__ = ("began", "blind", "known", "read", "request", "rows", "spent", "visit")
 
     def __init__(self, began: int | None = None) -> None:
         self.visit: Visit | None = None
+        #: Whose it is, where that is known.
+        self.request: ref[HttpRequest] | None = None
         #: When it began, as the core counts; ``None`` where it may have read before.
         self.began = began
         #: The scopes that were read so far, before there was a lease or after.
@@ -322,6 +325,21 @@ def begin(**kwargs: Any) -> None:
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
             _snapshots.pop(connection, None)
+
+
+def begin_if_untold(request: HttpRequest) -> None:
+    """
+    The same, of a request whose beginning this context may not have been told: Django 5.2 runs the
+    receivers of an async signal in tasks, and what they set ends with those.
+    """
+    if not conf.get().TRACK:
+        return
+    making = _making.get()
+    if making is None or (making.request is not None and making.request() is not request):
+        begin()
+        making = _making.get()
+    assert making is not None
+    making.request = ref(request)
 
 
 def end(**kwargs: Any) -> None:

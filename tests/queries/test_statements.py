@@ -384,6 +384,28 @@ def test_what_is_read_before_the_look_up_is_stored_once_its_generation_is_known_
     asyncio.run(visit())
 
 
+def test_a_change_after_the_first_read_of_an_async_request(
+    tracked: Site, tag: Tag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Django 5.2 runs the receivers of ``request_started`` in tasks, with contexts of their own."""
+
+    def view(request: Any, **kwargs: Any) -> HttpResponse:
+        return HttpResponse(str(request.names))
+
+    tracked.serve_as_it_is(view, middleware=("tracking.ReadsBefore",))
+
+    async def visit() -> None:
+        for name in ("one", "two"):
+            # Between the read of the middleware and the look-up.
+            monkeypatch.setattr(ReadsBefore, "statement", f"UPDATE blog_tag SET name = '{name}'")
+            assert name not in await tracked.aget()
+            assert tracked.status == "bypass"
+            monkeypatch.setattr(ReadsBefore, "statement", "")
+            assert name in await tracked.aget()
+
+    asyncio.run(visit())
+
+
 @pytest.mark.parametrize(
     ("statement", "why"),
     [
