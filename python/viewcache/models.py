@@ -38,3 +38,20 @@ class PendingExpiry(models.Model):
 
     def __str__(self) -> str:
         return str(self.scopes)
+
+
+class CachedPage(models.Model):
+    """
+    What the admin calls a page in the cache. It has no table: its rows are in the cache, and here
+    are its name and its permissions, which are given to people as any other's.
+    """
+
+    class Meta:
+        managed = False
+        verbose_name = "cached page"
+        verbose_name_plural = "cached pages"
+        default_permissions = ("view",)
+        permissions = (("expire_cachedpage", "Can expire cached pages"),)
+
+    def __str__(self) -> str:
+        return "a cached page"

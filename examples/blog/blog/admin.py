@@ -1,10 +1,11 @@
 from django.contrib import admin
+from viewcache.admin import ExpirePagesMixin
 
 from .models import Author, Comment, Post, Tag
 
 
 @admin.register(Post)
-class PostAdmin(admin.ModelAdmin):
+class PostAdmin(ExpirePagesMixin, admin.ModelAdmin):
     list_display = ("title", "author", "status", "published_at")
     list_filter = ("status", "author", "tags")
     date_hierarchy = "published_at"
@@ -13,12 +14,12 @@ class PostAdmin(admin.ModelAdmin):
 
 
 @admin.register(Author, Tag)
-class NameAdmin(admin.ModelAdmin):
+class NameAdmin(ExpirePagesMixin, admin.ModelAdmin):
     list_display = ("name", "slug")
     prepopulated_fields = {"slug": ["name"]}  # noqa: RUF012
 
 
 @admin.register(Comment)
-class CommentAdmin(admin.ModelAdmin):
+class CommentAdmin(ExpirePagesMixin, admin.ModelAdmin):
     list_display = ("name", "post", "created")
     search_fields = ("name", "text")
