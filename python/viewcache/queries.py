@@ -149,11 +149,12 @@ def watch(
         writes += [f"table:{table}" for table in numbered]
         raise
     finally:
-        with _quietly():
-            if writes:
-                expiry.on_commit(writes, connection, str(sql))
-            if commit.is_waiting(connection):
-                commit.settle(connection)
+        if writes or commit.is_waiting(connection):
+            with _quietly():
+                if writes:
+                    expiry.on_commit(writes, connection, str(sql))
+                if commit.is_waiting(connection):
+                    commit.settle(connection)
 
 
 def _analyse(sql: Any, vendor: str, params: Any, many: bool) -> Any:
@@ -171,12 +172,12 @@ def _read(
     refused: tuple[str, bool] | None,
 ) -> None:
     inner = making.visit
-    visits = [] if inner is None else [each for each in inner.around if each.lease is not None]
     written = connection.in_atomic_block or commit.is_waiting(connection)
     known = (inner, *reads)
     if known in making.known and not (written or others or refused):
         return
     making.known.add(known)
+    visits = [] if inner is None else [each for each in inner.around if each.lease is not None]
     reason = None if refused is None else f"query not understood: {refused[0]}"
     scopes = [ANY_TABLE, *reads]
     for name in others:
