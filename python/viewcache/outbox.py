@@ -217,13 +217,19 @@ def deliver(using: str | None = None) -> int:
     return count
 
 
+def is_due() -> bool:
+    """Is it time for this process to look for what is owed, before a page is looked up?"""
+    if not is_on():
+        return False
+    fails = _Clock.fails or breaker.any_failing()
+    return time.monotonic() - _Clock.looked >= (RETRY_SECONDS if fails else LOOK_SECONDS)
+
+
 def look(**kwargs: object) -> None:
     """A request begins: deliver what is owed, if it is time to look for it."""
-    now = time.monotonic()
-    fails = _Clock.fails or breaker.any_failing()
-    if now - _Clock.looked < (RETRY_SECONDS if fails else LOOK_SECONDS):
+    if not is_due():
         return
-    _Clock.looked, _Clock.fails = now, False
+    _Clock.looked, _Clock.fails = time.monotonic(), False
     for alias in connections:
         try:
             deliver(alias)

@@ -18,6 +18,7 @@ from django.db import connection, connections, transaction
 from django.db.models import Model
 from django.test.utils import CaptureQueriesContext
 from viewcache import breaker, compat, conf, durable, outbox
+from viewcache.early import rules
 from viewcache.models import PendingExpiry
 from viewcache.store import CLOSED, Store
 
@@ -251,6 +252,17 @@ def test_each_process_looks_when_it_begins_and_at_intervals(
     outbox._Clock.looked -= outbox.LOOK_SECONDS
     client.get("/nothing/")
     assert rows() == []
+
+
+def test_a_page_is_not_sent_early_before_the_look(settings: Any) -> None:
+    outbox.connect()
+    assert not rules.are_receivers_safe()
+    outbox.look()
+    assert rules.are_receivers_safe()
+    outbox._Clock.looked -= outbox.LOOK_SECONDS
+    assert not rules.are_receivers_safe()
+    settings.VIEWCACHE = {}
+    assert rules.are_receivers_safe()
 
 
 def test_while_the_cache_fails_each_process_looks_more_often(
