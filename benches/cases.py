@@ -59,7 +59,7 @@ def keys(rounds: int) -> Iterator[Row]:
                     call = partial(functions.get_cache_key, cache=cache)
                 else:
                     call = partial(_learn, functions.learn_cache_key, response, cache)
-                contenders[package] = Contender(prepare, call)
+                contenders[package] = Contender(prepare, call, is_alone=True)
             times = interleaved(contenders, rounds)
             for package, seconds in times.items():
                 yield _row(package, seconds, times["django"], case=name, what=what)
@@ -123,7 +123,7 @@ def _contender(chain: Chain, backend: str, size: int, case: str) -> Contender:
         more = {} if case == "hit" else {"HTTP_X_VARIANT": str(next(numbers))}
         return project.request(path, **more)
 
-    return Contender(prepare, call, within)
+    return Contender(prepare, call, within, is_alone=backend == "locmem")
 
 
 @contextmanager

@@ -29,6 +29,7 @@ def described() -> dict[str, str]:
     found = {
         "processor": _processor(),
         "cores": str(len(os.sched_getaffinity(0))),
+        "processes that wanted them": f"{os.getloadavg()[0]:.0f} on average in the last minute",
         "system": f"{platform.system()} {platform.release()}",
         "Python": platform.python_version(),
     }

@@ -63,7 +63,9 @@ def _measure(options: argparse.Namespace, servers: dict[str, Server | None]):
         "store": lambda: cases.pages(servers, rounds, sizes, "miss and store"),
         "expiry": lambda: cases.expiry(servers, rounds, counts),
         "import": lambda: cases.start(rounds),
-        "throughput": lambda: throughput.rates(servers, 5, 3),
+        "throughput": lambda: throughput.rates(
+            servers, 2 if options.quick else 5, 2 if options.quick else 3
+        ),
     }
     # Servers take their time to start: that is no quick run.
     usual = [name for name in CASES if not (options.quick and name == "throughput")]

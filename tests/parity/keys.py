@@ -68,8 +68,13 @@ TIMEOUTS = [None, 0, 1, 600]
 
 
 def canonical_cookies(cookies: list[str]) -> list[str]:
-    """By name, namesakes as they came; what has no name is written without the equals sign."""
+    """
+    By name, namesakes as they came; what has no name is written without the equals sign. All as
+    they came where a name is not ASCII.
+    """
     named = [cookie.partition("=") if "=" in cookie else ("", "", cookie) for cookie in cookies]
+    if not all(name.isascii() for name, _, _ in named):
+        return cookies
     return [
         f"{name}={value}" if name else value
         for name, _, value in sorted(named, key=lambda cookie: cookie[0])
