@@ -102,6 +102,14 @@ docs: build $(DONE)/docs ## The documentation, docs/_build/index.html, and the R
 	$(BIN)/python -m sphinx -W --keep-going -n -q -b html docs docs/_build
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
 
+.PHONY: sdist
+sdist: $(DONE)/venv ## The source distribution, installed into an empty environment and tried
+	rm -rf dist/*.tar.gz .build/sdist
+	$(BIN)/maturin sdist --out dist
+	$(BIN)/python -m venv .build/sdist
+	CARGO_TARGET_DIR=$(CURDIR)/target .build/sdist/bin/python -m pip install --quiet dist/*.tar.gz
+	.build/sdist/bin/python tests/smoke.py
+
 .PHONY: clean
 clean: ## Remove what was built
 	rm -rf $(VENV) .build dist target python/viewcache/*.so
