@@ -40,8 +40,8 @@ def page(result: dict[str, Any]) -> str:
     sections = [_HEAD, *_machine(result), *_keys(rows)]
     for case, text in _PAGES.items():
         sections += _pages(rows, case, text)
-    sections += [*_expiry(rows), *_import(rows), *_throughput(rows), *_losses(rows)]
-    return "\n".join(sections) + "\n"
+    sections += [*_expiry(rows), *_import(rows), *_throughput(rows), *_losses(rows), _WAY]
+    return "\n".join(sections).rstrip() + "\n"
 
 
 _HEAD = """# Performance
@@ -151,6 +151,19 @@ def _import(rows: list[Row]) -> Iterator[str]:
             yield f"({seconds['low'] * 1e3:.1f} to {seconds['high'] * 1e3:.1f}).\n"
 
 
+#: What the profiles say of the targets that are missed.
+_WAY = """## What stands in the way
+
+- **Keys**: what is left is Python's: reading `META` and a dozen settings, and calling the cache.
+- **A hit in local memory** reads the recipe, the page and a generation for each level of the path,
+  where stock Django reads two entries; and the request is watched, to know which cookies a page
+  reads.
+- **A miss and store** asks the installed Django whether the page may be stored, after it has been
+  watched for what it reads. With local memory, where nothing else costs anything, that shows.
+- **Import**: the package imports all that it exports, `explain()` and `TRACK` among it.
+"""
+
+
 def _throughput(rows: list[Row]) -> Iterator[str]:
     rows = [row for row in rows if row["case"] == "requests/s"]
     if rows:
@@ -191,6 +204,7 @@ def _losses(rows: list[Row]) -> Iterator[str]:
             ratio = row.get("over_same_backend", row["ratio"])
             what = ", ".join(str(row[key]) for key in ("backend", "size", "what") if key in row)
             yield f"- {row['case']}, {what}: {_spread(ratio)}"
+    yield ""
 
 
 def _is_ours(row: Row) -> bool:
