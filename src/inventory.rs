@@ -334,6 +334,11 @@ pub fn check(
     let stored = of_path.chain(page.tags.iter().copied());
     match verdict(stored, |text| generation(&scope::key(&site.id, text))) {
         Verdict::Fresh => Ok(()),
+        Verdict::Soft(scopes) => Err(Miss::SoftlyExpired(
+            scopes
+                .first()
+                .map_or_else(String::new, |(scope, _)| (*scope).into()),
+        )),
         Verdict::Expired(scope) => Err(Miss::Expired(scope.into())),
         Verdict::Absent(scope) => Err(Miss::GenerationGone(scope.into())),
     }
@@ -471,6 +476,7 @@ mod tests {
             status: 200,
             stored_at: 0,
             expires_at: 10,
+            stale: crate::record::Windows::default(),
             fingerprint: [7; 32],
             reason: None,
             generations: vec![1, 1],

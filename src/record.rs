@@ -2,21 +2,38 @@
 //! before it is used, and whatever is not a record of this version is a miss.
 //!
 //! ```text
-//! magic+version  crc32 | flags status stored_at expires_at fingerprint[32]
+//! magic+version  crc32 | flags status stored_at expires_at stale fingerprint[32]
 //!                      | reason | generations of the path's scopes | tags with generations
 //!                      | headers | slots | body
 //! ```
 
 use crate::wire::{Reader, Writer};
 
-const MAGIC: [u8; 4] = *b"VCP1";
+const MAGIC: [u8; 4] = *b"VCP2";
 
 /// The response said `public`: it may answer a request that carries `Authorization`.
 pub const PUBLIC: u8 = 1;
 
 /// So many bytes at the beginning of a record tell it from any other: magic, checksum, flags,
-/// status, the two times, fingerprint.
-pub const IDENTITY: usize = 4 + 4 + 1 + 4 + 8 + 8 + 32;
+/// status, the two times, the windows, fingerprint.
+pub const IDENTITY: usize = 4 + 4 + 1 + 4 + 8 + 8 + 4 + 4 + 32;
+
+/// For how long a page may be served when it is no longer fresh (RFC 5861), in seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Windows {
+    /// While another request renders it anew.
+    pub while_revalidate: u32,
+    /// In place of an error.
+    pub if_error: u32,
+}
+
+impl Windows {
+    /// How much longer than its timeout a page is kept.
+    #[must_use]
+    pub fn longest(self) -> u32 {
+        self.while_revalidate.max(self.if_error)
+    }
+}
 
 /// A place in the body that is filled in for each request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +52,8 @@ pub struct Page<'a> {
     /// Milliseconds since the epoch.
     pub stored_at: u64,
     pub expires_at: u64,
+    /// Seconds.
+    pub stale: Windows,
     /// The digest of the canonical request, see `request.rs`.
     pub fingerprint: [u8; 32],
     /// The reason phrase, where it is not the status code's own.
@@ -66,6 +85,8 @@ impl<'a> Page<'a> {
         out.u32(u32::from(self.status));
         out.u64(self.stored_at);
         out.u64(self.expires_at);
+        out.u32(self.stale.while_revalidate);
+        out.u32(self.stale.if_error);
         out.raw(&self.fingerprint);
         out.u8(u8::from(self.reason.is_some()));
         out.bytes(self.reason.unwrap_or_default().as_bytes());
@@ -109,6 +130,10 @@ impl<'a> Page<'a> {
         let status = u16::try_from(input.u32()?).ok()?;
         let stored_at = input.u64()?;
         let expires_at = input.u64()?;
+        let stale = Windows {
+            while_revalidate: input.u32()?,
+            if_error: input.u32()?,
+        };
         let fingerprint = input.raw(32)?.try_into().ok()?;
         let has_reason = input.u8()? == 1;
         let reason = input.text()?;
@@ -145,6 +170,7 @@ impl<'a> Page<'a> {
             status,
             stored_at,
             expires_at,
+            stale,
             fingerprint,
             reason,
             generations,
@@ -166,6 +192,10 @@ mod tests {
             status: 200,
             stored_at: 1,
             expires_at: 2,
+            stale: Windows {
+                while_revalidate: 30,
+                if_error: u32::MAX,
+            },
             fingerprint: [3; 32],
             reason: Some("Fine"),
             generations: vec![4, u64::MAX],

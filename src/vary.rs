@@ -56,6 +56,8 @@ pub struct CacheControl {
     pub private: bool,
     pub no_store: bool,
     pub no_cache: bool,
+    /// It must not be served stale: `must-revalidate`, `proxy-revalidate`, or `s-maxage`, which
+    /// means the same to a shared cache (RFC 9111 sections 4.2.4 and 5.2.2.10).
     pub must_revalidate: bool,
     /// `max-age` or `s-maxage` is 0, or so malformed that RFC 9111 section 4.2.1 calls it stale.
     pub stale_at_once: bool,
@@ -78,7 +80,8 @@ pub fn cache_control(header: &str) -> CacheControl {
             "no-store" => found.no_store = true,
             "no-cache" => found.no_cache = true,
             "must-revalidate" | "proxy-revalidate" => found.must_revalidate = true,
-            "max-age" | "s-maxage" => {
+            name @ ("max-age" | "s-maxage") => {
+                found.must_revalidate |= name == "s-maxage";
                 found.stale_at_once |= value.and_then(seconds).unwrap_or(0) == 0;
             }
             "stale-while-revalidate" => found.stale_while_revalidate = value.and_then(seconds),
@@ -162,6 +165,10 @@ mod tests {
         ] {
             assert!(!cache_control(fine).stale_at_once, "{fine:?}");
         }
+        for strict in ["must-revalidate", "Proxy-Revalidate", "s-maxage=60"] {
+            assert!(cache_control(strict).must_revalidate, "{strict:?}");
+        }
+        assert!(!cache_control("max-age=60, stale-if-error=1").must_revalidate);
         assert_eq!(
             cache_control("stale-if-error=99999999999").stale_if_error,
             Some(u32::MAX)

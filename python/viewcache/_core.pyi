@@ -103,6 +103,12 @@ class Site:
         """
     def moment(self) -> int:
         """Now, for ``LookUp.younger_than``: a count of what this process has read so far."""
+    @staticmethod
+    def moment_key(key: str, generation: int) -> str | None:
+        """
+        Where the moment (milliseconds since the epoch) is kept at which the generation under this
+        key became this one by a soft expiry; ``None`` when it is none and has to be replaced.
+        """
     @property
     def remembered(self) -> int:
         """How many recipes this process remembers."""
@@ -118,6 +124,16 @@ class LookUp:
     @property
     def hit(self) -> Hit | None:
         """The page that answers, if one does."""
+    def stale(self, *, on_error: bool) -> Hit | None:
+        """
+        The page that may be served although it is stale: while another request renders it, or in
+        place of an error. The look-up is a miss then, too, and may be the lease.
+        """
+    @property
+    def stale_since(self) -> float | None:
+        """Since when that page is stale."""
+    def again(self) -> LookUp | None:
+        """The same request once more, from the beginning."""
     @property
     def key(self) -> str | None:
         """The key of the page that answers, or of the one that was looked for or stored."""
@@ -173,13 +189,14 @@ class LookUp:
         vary: set[str],
         cookies: set[str] | None,
         timeout: int,
+        windows: tuple[int, int],
         now: float,
     ) -> tuple[list[tuple[str, bytes, int]] | None, str | None]:
         """
         The entries to set for a response that may be stored, each a key, a record and the
         seconds to keep it; or ``None`` and the reason (``"no-generation"``, ``"closed"``,
-        ``"too-many-tags"``).
-        ``cookies`` are the names that the page depends on, ``None`` the whole header.
+        ``"too-many-tags"``). ``cookies`` are the names that the page depends on, ``None`` the whole
+        header; ``windows`` are ``Hit.windows``.
         """
 
 @final
@@ -264,6 +281,12 @@ class Hit:
     @property
     def identity(self) -> bytes:
         """What tells this record from any other: its checksum, its times and its fingerprint."""
+    @property
+    def windows(self) -> tuple[int, int]:
+        """
+        For how many seconds the page may be served stale: while another request renders it, and
+        in place of an error.
+        """
     @property
     def slots(self) -> list[str]:
         """The names of the body's slots, in their order; the CSRF token's is ``""``."""
@@ -353,8 +376,14 @@ def scope_of_tag(tag: str) -> str:
 def read_vary(header: str) -> tuple[list[str] | None, str | None]:
     """The header names of ``Vary``, lower case; or ``None`` and why it forbids storing."""
 
-def read_cache_control(header: str) -> tuple[str | None, bool]:
-    """The first directive that forbids storing, and whether the response is ``public``."""
+def read_cache_control(
+    header: str,
+) -> tuple[str | None, bool, tuple[int | None, int | None] | None]:
+    """
+    The first directive that forbids storing; whether the response is ``public``; and for how many
+    seconds it may be served stale (while another request renders it, in place of an error), as far
+    as it says so: ``None`` where it must not be at all.
+    """
 
 def take_out(body: bytes, nonce: str) -> tuple[bytes, list[tuple[int, int, int, str]], bool]:
     """

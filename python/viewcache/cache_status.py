@@ -26,6 +26,7 @@ _FORWARDED = {
     "uri-miss": "uri-miss",
     "vary-miss": "vary-miss",
     "expired": "stale",
+    "soft-expired": "stale",
     "timed-out": "stale",
     "generation-gone": "stale",
     "closed": "stale",
@@ -59,9 +60,19 @@ def _parts(visit: Visit, *, debug: bool) -> Iterator[str]:
     yield "viewcache"
     lookup = visit.lookup
     hit = lookup.hit if lookup else None
-    if visit.status == "hit" and hit is not None:
+    if visit.status in ("hit", "stale") and visit.failed is not None:
+        # It went forward, so it is no hit, although a page of the cache answers.
+        yield "fwd=stale"
+        yield f"fwd-status={visit.failed}"
+        yield 'detail="stale-if-error"'
+    elif visit.status == "hit" and hit is not None:
         yield "hit"
         yield f"ttl={int(hit.head()[4] - time.time())}"
+    elif visit.status == "stale" and lookup is not None and lookup.stale_since is not None:
+        # Section 2.1: hit and fwd exclude each other; a hit whose time is over has a negative ttl.
+        yield "hit"
+        yield f"ttl={min(-1, int(lookup.stale_since - time.time()))}"
+        yield f"detail={_string(visit.reason)}"
     elif lookup is None or lookup.miss is None:
         yield "fwd=method" if visit.reason == "method" else "fwd=bypass"
         if visit.reason != "method":

@@ -6,7 +6,7 @@ With ``VIEWCACHE["DURABLE"]`` it is handed to the outbox just before that commit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, cast
 from weakref import WeakKeyDictionary, WeakSet, ref
@@ -30,12 +30,13 @@ class _Batch:
         self.scopes: dict[str, None] = {}
 
     def __call__(self) -> None:
-        # The first of them writes for all.
-        scopes = _gathered(self.connection)
-        for batch in list(_batches.get(self.connection, ())):
+        # The first of them writes for all: what is expired softly by itself.
+        batches = [batch for batch in _batches.get(self.connection, ()) if batch.scopes]
+        written: dict[Write, list[str]] = {}
+        for batch in batches:
+            written.setdefault(batch.write, []).extend(batch.scopes)
             batch.scopes = {}
-        if scopes:
-            _write(scopes, self.connection, self.write)
+        _write(written, self.connection)
 
 
 def _gathered(connection: BaseDatabaseWrapper) -> list[str]:
@@ -45,8 +46,16 @@ def _gathered(connection: BaseDatabaseWrapper) -> list[str]:
     return list(dict.fromkeys(scope for batch in batches for scope in batch.scopes))
 
 
-def _write(scopes: list[str], connection: BaseDatabaseWrapper, write: Write) -> None:
-    if write(scopes):
+def _write(written: Mapping[Write, Iterable[str]], connection: BaseDatabaseWrapper) -> None:
+    """Have each of these write its scopes."""
+    taken, scopes = True, []
+    for write, some in written.items():
+        found = list(dict.fromkeys(some))
+        scopes += found
+        taken = write(found) and taken
+    if not scopes:
+        return
+    if taken:
         outbox.acknowledge(connection)
     elif outbox.is_on():
         outbox.owe(connection, scopes)
@@ -66,7 +75,14 @@ def gather(scopes: Iterable[str], connection: BaseDatabaseWrapper, write: Write)
         return
     batches = _batches.setdefault(connection, WeakSet())
     here = list(connection.savepoint_ids)
-    batch = next((item for item in batches if item.savepoints == here and item.scopes), None)
+    batch = next(
+        (
+            item
+            for item in batches
+            if item.savepoints == here and item.scopes and item.write == write
+        ),
+        None,
+    )
     if batch is None:
         batch = _Batch(connection, write)
         batches.add(batch)
@@ -106,7 +122,7 @@ _waiting: WeakKeyDictionary[BaseDatabaseWrapper, tuple[dict[str, None], Write]] 
 
 def _wait(scopes: Iterable[str], connection: BaseDatabaseWrapper, write: Write) -> None:
     if not in_transaction(connection):
-        _write(list(scopes), connection, write)
+        _write({write: scopes}, connection)
         return
     waiting, _ = _waiting.setdefault(connection, ({}, write))
     new = [scope for scope in dict.fromkeys(scopes) if scope not in waiting]
@@ -146,7 +162,7 @@ def settle(connection: BaseDatabaseWrapper) -> None:
     """Write what waits, if the transaction that it waited for is over (rolled back or not)."""
     if connection in _waiting and not in_transaction(connection):
         scopes, write = _waiting.pop(connection)
-        _write(list(scopes), connection, write)
+        _write({write: scopes}, connection)
 
 
 def _has_failed(connection: BaseDatabaseWrapper) -> bool:

@@ -93,6 +93,10 @@ class Settings:
     #: when a process first stores a page, and none after that, and what was never listed cannot
     #: be found later.
     INVENTORY: int = 50_000
+    #: For how many seconds a page may be served when its time is over: while another request
+    #: renders it, and in place of an error. Views and responses may say otherwise (RFC 5861).
+    STALE_WHILE_REVALIDATE: int = 0
+    STALE_IF_ERROR: int = 0
     #: How many URLs' recipes each process remembers, and about how many bytes they may take; and
     #: how many generations it has seen.
     MEMORY_ENTRIES: int = 10_000
@@ -159,7 +163,15 @@ def _check(name: str, value: Any) -> Any:
             expected = "a number of seconds, 0 or more"
             if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
                 return float(value)
-        case "INVENTORY" | "MEMORY_ENTRIES" | "MEMORY_BYTES" | "TRACK_ROWS" | "RECORD_EXPIRIES":
+        case (
+            "INVENTORY"
+            | "MEMORY_ENTRIES"
+            | "MEMORY_BYTES"
+            | "TRACK_ROWS"
+            | "RECORD_EXPIRIES"
+            | "STALE_WHILE_REVALIDATE"
+            | "STALE_IF_ERROR"
+        ):
             expected = "a whole number, 0 or more"
             if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
                 return value

@@ -12,7 +12,7 @@ from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from . import _core, cache_status, lease, pipeline
+from . import _core, cache_status, lease, pipeline, stale
 from .middleware import CacheMiddleware
 from .policy import Area
 
@@ -26,6 +26,8 @@ def cache_page(
     key_prefix: str | None = None,
     cookies: Iterable[str] | None = None,
     query: Iterable[str] | None = None,
+    stale_while_revalidate: int | None = None,
+    stale_if_error: int | None = None,
 ) -> Callable[[View], View]:
     """
     Cache the pages of a view, sync or async, for ``timeout`` seconds.
@@ -34,10 +36,25 @@ def cache_page(
     ``cookies`` names the cookies that the pages depend on, instead of those that the view is seen
     reading; ``query`` the query parameters (``*`` stands for anything), instead of all but the
     ignored ones. What is not named is not in the key, so the view must not depend on it.
+
+    For ``stale_while_revalidate`` seconds after its time a page is served while one request renders
+    it anew, and for ``stale_if_error`` seconds where the view fails: it raises, or answers with
+    500, 502, 503 or 504 (RFC 5861). ``None`` leaves them to ``VIEWCACHE``; what the response's own
+    ``Cache-Control`` says of them comes first.
+
+    Raises ``TypeError`` or ``ValueError`` for an argument of the wrong kind.
     """
     for name, value in (("cookies", cookies), ("query", query)):
         if isinstance(value, str):
             raise TypeError(f"{name} is the string {value!r}; expected a list of names.")
+    for name, seconds in (
+        ("stale_while_revalidate", stale_while_revalidate),
+        ("stale_if_error", stale_if_error),
+    ):
+        if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int)):
+            raise TypeError(f"{name} is {seconds!r}; expected a whole number of seconds, or None.")
+        if seconds is not None and seconds < 0:
+            raise ValueError(f"{name} is {seconds!r}; expected 0 seconds or more.")
     names = None if cookies is None else frozenset(cookies)
     allowed = None if query is None else _core.Names(list(query))
 
@@ -45,7 +62,15 @@ def cache_page(
         middleware = CacheMiddleware(
             view, page_timeout=timeout, cache_alias=cache, key_prefix=key_prefix
         )
-        return _wrap(view, middleware.area._replace(query=allowed, cookies=names))
+        return _wrap(
+            view,
+            middleware.area._replace(
+                query=allowed,
+                cookies=names,
+                stale_while_revalidate=stale_while_revalidate,
+                stale_if_error=stale_if_error,
+            ),
+        )
 
     return decorate
 
@@ -59,11 +84,15 @@ def _wrap(view: View, area: Area) -> View:
         try:
             with lease.recording(request):
                 response = await view(given, *args, **kwargs)
-        except Exception:
-            await pipeline.aabandon(request)
-            raise
+        except Exception as error:
+            found = await stale.ainstead(request, error)
+            if found is None:
+                await pipeline.aabandon(request)
+                raise
+            return cache_status.add(request, found, outermost=False)
         if _renders_later(response):
             return _store_once_rendered(request, response, area)
+        response = await stale.ainstead(request, response) or response
         response = await pipeline.astore(request, response, area)
         return cache_status.add(request, response, outermost=False)
 
@@ -75,11 +104,15 @@ def _wrap(view: View, area: Area) -> View:
         try:
             with lease.recording(request):
                 response = view(given, *args, **kwargs)
-        except Exception:
-            pipeline.abandon(request)
-            raise
+        except Exception as error:
+            found = stale.instead(request, error)
+            if found is None:
+                pipeline.abandon(request)
+                raise
+            return cache_status.add(request, found, outermost=False)
         if _renders_later(response):
             return _store_once_rendered(request, response, area)
+        response = stale.instead(request, response) or response
         response = pipeline.store(request, response, area)
         return cache_status.add(request, response, outermost=False)
 
@@ -106,8 +139,10 @@ def _renders_later(response: Any) -> bool:
 
 def _store_once_rendered(request: HttpRequest, response: Any, area: Area) -> HttpResponseBase:
     def store(rendered: HttpResponse) -> HttpResponseBase:
+        rendered = stale.instead(request, rendered) or rendered
         return cache_status.add(request, pipeline.store(request, rendered, area), outermost=False)
 
     lease.record_rendering(request, response)
+    stale.guard_rendering(request, response)
     response.add_post_render_callback(store)
     return cast(HttpResponseBase, response)

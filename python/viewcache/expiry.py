@@ -46,6 +46,7 @@ def expire(
     kwargs: dict[str, Any] | None = None,
     obj: Model | Iterable[Model] | None = None,
     everything: bool = False,
+    soft: bool = False,
     using: str | None = None,
 ) -> Expiry:
     """
@@ -59,16 +60,22 @@ def expire(
       its own tag.
     * ``everything``: the whole site.
 
-    Any of them together are one command to the cache. Inside a transaction (of the database
+    Any of them together are one command to the cache. With ``soft`` a page whose view allows it
+    (``stale_while_revalidate``, ``stale_if_error``) may still be served for that long while one
+    request renders it anew; all others are expired as without. It costs a command for each path,
+    tree and tag, and two more; in a cache that cannot count atomically (the database, files) it is
+    the same as without.
+
+    Inside a transaction (of the database
     ``using``) it waits for the commit. Raises ``ValueError`` for what is no path or tag,
     ``NoReverseMatch`` for an unknown view, and what the cache raises when it is down.
     """
     scopes = _scopes(path, tree, tag, view, args, kwargs, obj, everything)
     connection = transaction.get_connection(using)
     if connection.in_atomic_block:
-        on_commit(scopes, connection)
+        on_commit(scopes, connection, soft=soft)
         return Expiry(tuple(scopes), waits=True)
-    Store().write(history.expiry(scopes))
+    _write(scopes, soft=soft)
     signals.expired(scopes)
     return Expiry(tuple(scopes), waits=False)
 
@@ -83,15 +90,19 @@ async def aexpire(
     kwargs: dict[str, Any] | None = None,
     obj: Model | Iterable[Model] | None = None,
     everything: bool = False,
+    soft: bool = False,
     using: str | None = None,
 ) -> Expiry:
     """As ``expire``, without blocking the event loop."""
     scopes = _scopes(path, tree, tag, view, args, kwargs, obj, everything)
     connection = transaction.get_connection(using)
     if connection.in_atomic_block:
-        on_commit(scopes, connection)
+        on_commit(scopes, connection, soft=soft)
         return Expiry(tuple(scopes), waits=True)
-    await Store().awrite(history.expiry(scopes))
+    if soft:
+        await Store().asoften(conf.site().expiry(scopes))
+    else:
+        await Store().awrite(history.expiry(scopes))
     await signals.aexpired(scopes)
     return Expiry(tuple(scopes), waits=False)
 
@@ -142,7 +153,21 @@ def _several(given: Any, single: Any) -> Iterable[Any]:
 # -- When -----------------------------------------------------------------------------------------
 
 
-def on_commit(scopes: Iterable[str], connection: BaseDatabaseWrapper, statement: str = "") -> None:
+def _write(scopes: list[str], *, soft: bool) -> None:
+    if soft:
+        # Not on record: it leaves a count, and no new generation that would lead to the record.
+        Store().soften(conf.site().expiry(scopes))
+    else:
+        Store().write(history.expiry(scopes))
+
+
+def on_commit(
+    scopes: Iterable[str],
+    connection: BaseDatabaseWrapper,
+    statement: str = "",
+    *,
+    soft: bool = False,
+) -> None:
     """
     Expire these scopes when the transaction commits; at once where there is none. The statement
     that changed what they guard is for the record.
@@ -152,13 +177,21 @@ def on_commit(scopes: Iterable[str], connection: BaseDatabaseWrapper, statement:
     """
     scopes = list(scopes)
     history.note(scopes, statement)
-    commit.gather(scopes, connection, write_or_log)
+    # A durable expiry is a hard one, because it may be delivered by whoever knows only its scopes;
+    # and a transaction that Django does not manage has one way to write for all that it gathers.
+    soft = soft and connection.commit_on_exit and not conf.get().DURABLE
+    commit.gather(scopes, connection, soften_or_log if soft else write_or_log)
 
 
-def write_or_log(scopes: list[str]) -> bool:
+def soften_or_log(scopes: list[str]) -> bool:
+    """As ``write_or_log``, for a soft expiry."""
+    return write_or_log(scopes, soft=True)
+
+
+def write_or_log(scopes: list[str], *, soft: bool = False) -> bool:
     """Write an expiry; a fault is logged at error level. True when the cache took it."""
     try:
-        Store().write(history.expiry(scopes))
+        _write(scopes, soft=soft)
     except ImproperlyConfigured:
         raise
     except Exception:

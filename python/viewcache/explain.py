@@ -207,7 +207,9 @@ def _explanation(run: _Run, rendered: _Run | None) -> Explanation:
     request, visit = run.request, run.visit
     lookup = visit.lookup if visit else None
     store = cast("_DryStore | None", visit.store if visit else None)
-    hit = lookup.hit if lookup else None
+    hit = (lookup.hit or lookup.stale(on_error=False)) if lookup else None
+    # One that only stands in for errors is no answer yet; the page is told all the same.
+    kept = hit or (lookup.stale(on_error=True) if lookup else None)
     recipe = _recipe(lookup)
     rendering = _rendering(rendered) if rendered else None
     keys = store.asked if store else []
@@ -230,7 +232,7 @@ def _explanation(run: _Run, rendered: _Run | None) -> Explanation:
         scopes=_scopes(lookup, hit, recipe, rendered, store),
         recipe_key=recipe_keys[-1] if recipe_keys else None,
         page_keys=page_keys if recipe else (),
-        page=_page(hit, lookup.key) if lookup and hit else None,
+        page=_page(kept, lookup) if lookup and kept else None,
         rendering=rendering,
         answered=_answered(run),
         cookie_order=tuple(parse_cookie(dict.get(request.META, "HTTP_COOKIE", ""))),
@@ -242,6 +244,8 @@ def _verdict(visit: Visit | None) -> tuple[str, str, str | None]:
         return "bypass", "nothing asks the cache", None
     if visit.status == "hit":
         return "hit", "", None
+    if visit.status == "stale" and visit.lookup is not None and visit.lookup.miss is not None:
+        return "stale", *visit.lookup.miss
     if visit.lookup is None or visit.lookup.miss is None:
         return "bypass", visit.reason, None
     return "miss", *visit.lookup.miss
@@ -273,10 +277,19 @@ def _union(one: Recipe | None, other: Recipe | None) -> Recipe | None:
     )
 
 
-def _page(hit: _core.Hit, key: str | None) -> Page:
+def _page(hit: _core.Hit, lookup: _core.LookUp) -> Page:
     status, _, _, stored_at, expires_at = hit.head()
     names = tuple(slots.readable(name) for name in hit.slots)
-    return Page(key or "", status, stored_at, expires_at, len(hit.body), names)
+    return Page(
+        lookup.key or "",
+        status,
+        stored_at,
+        expires_at,
+        len(hit.body),
+        names,
+        *hit.windows,
+        stale_since=lookup.stale_since,
+    )
 
 
 def _scopes(
@@ -311,14 +324,14 @@ def _scopes(
 def _rendering(run: _Run) -> Rendering:
     visit, seen = run.visit, reads.of(run.request)
     entries: list[Entry] = []
-    refusal = None
+    refusal = timeout = None
     if visit is None:
         refusal = "nothing asks the cache"
     elif visit.status == "stored":
         # The visit that stored may be one around the innermost.
         around: Visit | None = visit
         while around is not None and not entries:
-            entries = cast(_DryStore, around.store).entries
+            entries, timeout = cast(_DryStore, around.store).entries, around.timeout
             around = around.outer
     else:
         _, code, scope = _verdict(visit)
@@ -326,7 +339,7 @@ def _rendering(run: _Run) -> Rendering:
         refusal = "nothing stores it" if visit.status == "miss" and unchanged else visit.reason
     return Rendering(
         status=run.response.status_code,
-        timeout=next((seconds for key, _, seconds in entries if _is_page(key)), None),
+        timeout=timeout,
         refusal=refusal,
         recipe=_recipe(visit.lookup) if visit and entries else None,
         cookies=tuple(Read(name, where) for name, where in seen.names.items()) if seen else (),
@@ -341,7 +354,7 @@ def _is_page(key: str) -> bool:
 
 
 def _answered(run: _Run) -> tuple[int, str | None] | None:
-    hit = run.visit is not None and run.visit.status == "hit"
+    hit = run.visit is not None and run.visit.status in ("hit", "stale")
     if hit or run.view is not None:
         return None
     return run.response.status_code, run.response.headers.get("Location")

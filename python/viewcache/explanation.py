@@ -57,6 +57,12 @@ class Page:
     size: int
     #: Pieces that are filled in for each visitor; the CSRF token's is ``"csrf_token"``.
     slots: tuple[str, ...]
+    #: For how many seconds it may be served stale: while another request renders it, and in place
+    #: of an error.
+    stale_while_revalidate: int = 0
+    stale_if_error: int = 0
+    #: Since when it is stale; ``None`` while it is fresh.
+    stale_since: float | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,7 @@ class Explanation:
     view: str | None
     #: What asks the cache: ``"middleware"``, ``"view"``.
     asked_by: tuple[str, ...]
-    #: ``"hit"``, ``"miss"`` or ``"bypass"``.
+    #: ``"hit"``, ``"stale"``, ``"miss"`` or ``"bypass"``.
     verdict: str
     #: ``"uri-miss"``, ``"vary-miss"``, ``"expired"`` …, or the rule that kept it from the cache.
     reason: str

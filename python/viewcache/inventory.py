@@ -56,8 +56,8 @@ class Cached:
     """A page that is in the cache."""
 
     listed: Listed
-    #: Why it is not served any more: ``"expired"``, ``"generation-gone"``, ``"timed-out"``; and
-    #: the scope.
+    #: Why it is not served any more, or only stale: ``"expired"``, ``"soft-expired"``,
+    #: ``"generation-gone"``, ``"timed-out"``; and the scope.
     stale: tuple[str, str | None] | None
     status: int
     #: Seconds since the epoch.

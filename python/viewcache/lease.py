@@ -134,6 +134,7 @@ def entries(
         visit.reason = cut
         return None
     body, places = cut
+    visit.timeout = permission.timeout
     try:
         made, why = lease.store(
             status=response.status_code,
@@ -145,6 +146,7 @@ def entries(
             vary=set(permission.vary),
             cookies=None if permission.cookies is None else set(permission.cookies),
             timeout=permission.timeout,
+            windows=permission.windows,
             now=time.time(),
         )
     except UnicodeError:

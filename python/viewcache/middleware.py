@@ -25,7 +25,7 @@ from django.core.cache.backends.base import BaseCache
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from . import cache_status, conf, lease, pipeline, queries, reads
+from . import cache_status, conf, lease, pipeline, queries, reads, stale
 from .policy import Area
 from .store import Store
 
@@ -117,6 +117,7 @@ class FetchFromCacheMiddleware(_Middleware):
             with lease.recording(request):
                 response = self.get_response(request)
             lease.leave(request, response)
+            response = stale.instead(request, response) or response
         return response
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
@@ -125,6 +126,7 @@ class FetchFromCacheMiddleware(_Middleware):
             with lease.recording(request):
                 response = cast(HttpResponseBase, await self.get_response(request))
             lease.leave(request, response)
+            response = await stale.ainstead(request, response) or response
         return response
 
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
@@ -171,7 +173,7 @@ class CacheMiddleware(UpdateCacheMiddleware, FetchFromCacheMiddleware):
             return cache_status.add(request, response)
         with lease.recording(request):
             made = self.get_response(request)
-        return self.process_response(request, made)
+        return self.process_response(request, stale.instead(request, made) or made)
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         cache_status.leave_to_me(request)
@@ -180,4 +182,5 @@ class CacheMiddleware(UpdateCacheMiddleware, FetchFromCacheMiddleware):
             return cache_status.add(request, response)
         with lease.recording(request):
             made = await self.get_response(request)
+        made = await stale.ainstead(request, made) or made
         return await self.aprocess_response(request, made)

@@ -14,9 +14,9 @@ from django.core.signals import setting_changed
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase, ResponseHeaders
 from django.middleware.csrf import CsrfViewMiddleware, get_token
-from django.utils.cache import get_conditional_response
+from django.utils.cache import get_conditional_response, patch_cache_control
 from django.utils.html import escapejs
-from django.utils.http import parse_http_date_safe
+from django.utils.http import http_date, parse_http_date_safe
 from django.utils.module_loading import import_string
 
 from . import _core, slots
@@ -116,21 +116,36 @@ def reason(response: HttpResponseBase) -> str | None:
     return None if phrase == _phrases.get(response.status_code) else str(phrase)
 
 
-def response(hit: _core.Hit, request: HttpRequest, now: float) -> HttpResponse:
-    """The response that a page makes for this request."""
+def response(
+    hit: _core.Hit, request: HttpRequest, now: float, stale_since: float | None = None
+) -> HttpResponse:
+    """The response that a page makes for this request; it may be stale since some moment."""
     status, phrase, header_list, stored_at, _ = hit.head()
     header_list.append(("Age", str(max(0, int(now - stored_at)))))
     make = _made if _is_known() else _constructed
     names = hit.slots
-    if not names and not _CONDITIONS.isdisjoint(dict.keys(cast(Any, request.META))):
+    may_be_unchanged = stale_since is None and not names
+    if may_be_unchanged and not _CONDITIONS.isdisjoint(dict.keys(cast(Any, request.META))):
         unchanged = _unchanged(request, make(status, phrase, header_list, b""))
         if unchanged is not None:
             return unchanged
     body = hit.fill(_fillings(names, request)) if names else hit.body
     result = make(status, phrase, header_list, body)
+    if stale_since is not None:
+        _end(result, stored_at, stale_since)
     if TOKEN in names:
         _set_token_cookie(request, result)
     return result
+
+
+def _end(result: HttpResponse, stored_at: float, moment: float) -> None:
+    """
+    A page that is stale here is stale for every cache on the way (RFC 9111 section 4.2): it was
+    fresh until this moment, not for as long as it was meant to be.
+    """
+    patch_cache_control(result, max_age=max(0, int(moment - stored_at)))
+    if "Expires" in result.headers:
+        result.headers["Expires"] = http_date(moment)
 
 
 #: What a request is conditional by (RFC 9110 section 13.1); a page is never changed by one.

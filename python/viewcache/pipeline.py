@@ -44,17 +44,21 @@ def look_up(request: HttpRequest, area: Area) -> HttpResponse | None:
                 break
             if absent := lookup.unclaimed():
                 lookup.claim(store.claim(absent))
-            if not visit.takes_turns:
+            stale = lookup.stale(on_error=False)
+            if stale is None and not visit.takes_turns:
                 break
-            holder = store.take_turn(lookup.turn_key, stampede.owner(), visit.turn_seconds)
-            if holder is None:
-                visit.turn = lookup.turn_key
+            turn = lookup.turn_key
+            if not store.is_dry and store.take_turn(turn, stampede.owner(), visit.turn_seconds):
+                visit.turn = turn
+                break
+            if stale is not None:
+                visit.stale = stale
                 break
             wait = wait or stampede.Wait(conf.get().WAIT_SECONDS)
-            if (pause := wait.pause(holder, lookup.recipe_key)) is None:
+            if (pause := wait.pause(store.holder(turn), lookup.recipe_key)) is None:
                 break
             time.sleep(pause)
-            lookup = visit.look_again(request)
+            lookup = visit.look_again()
     except UnicodeError:
         visit.refuse("text that is no text")
         return None
@@ -82,18 +86,21 @@ async def alook_up(request: HttpRequest, area: Area) -> HttpResponse | None:
                 break
             if absent := lookup.unclaimed():
                 lookup.claim(await store.aclaim(absent))
-            if not visit.takes_turns:
+            stale = lookup.stale(on_error=False)
+            if stale is None and not visit.takes_turns:
                 break
-            owner = stampede.owner()
-            holder = await store.atake_turn(lookup.turn_key, owner, visit.turn_seconds)
-            if holder is None:
-                visit.turn = lookup.turn_key
+            turn, owner = lookup.turn_key, stampede.owner()
+            if not store.is_dry and await store.atake_turn(turn, owner, visit.turn_seconds):
+                visit.turn = turn
+                break
+            if stale is not None:
+                visit.stale = stale
                 break
             wait = wait or stampede.Wait(conf.get().WAIT_SECONDS)
-            if (pause := wait.pause(holder, lookup.recipe_key)) is None:
+            if (pause := wait.pause(await store.aholder(turn), lookup.recipe_key)) is None:
                 break
             await asyncio.sleep(pause)
-            lookup = visit.look_again(request)
+            lookup = visit.look_again()
     except UnicodeError:
         visit.refuse("text that is no text")
         return None
@@ -101,7 +108,8 @@ async def alook_up(request: HttpRequest, area: Area) -> HttpResponse | None:
         fault(visit, "look up a page", error)
         return None
     store.breaker.answered()
-    if lookup.hit is not None and any(lookup.hit.slots):
+    hit = lookup.hit or visit.stale
+    if hit is not None and any(hit.slots):
         # What fills them is the site's code, which may ask the database.
         response = await sync_to_async(_answer)(request, visit)
     else:
@@ -147,7 +155,7 @@ def _begin(request: HttpRequest, area: Area) -> Visit | None:
 
 def _answer(request: HttpRequest, visit: Visit) -> HttpResponse | None:
     assert visit.lookup is not None
-    hit = visit.lookup.hit
+    hit = visit.lookup.hit or visit.stale
     if hit is None:
         code, scope = visit.lookup.miss or ("", None)
         miss(request, visit, f"{code} {scope}" if scope else code)
@@ -158,7 +166,7 @@ def _answer(request: HttpRequest, visit: Visit) -> HttpResponse | None:
         visit.refuse("written in this transaction")
         return None
     try:
-        response = page.response(hit, request, time.time())
+        response = page.response(hit, request, time.time(), visit.lookup.stale_since)
     except slots.SlotGoneError as error:
         logger.info("viewcache makes a page anew: %s", error)
         miss(request, visit, "slot-gone")
@@ -167,6 +175,9 @@ def _answer(request: HttpRequest, visit: Visit) -> HttpResponse | None:
         logger.exception("viewcache could not make a response of a page; the view answers.")
         visit.refuse("page not usable")
         return None
+    if visit.stale is not None:
+        visit.settle("stale", "stale-while-revalidate")
+        return response
     visit.settle("hit")
     if (hits := HITS.get()) is not None:
         hits.append(visit)
@@ -239,9 +250,9 @@ def _put(visit: Visit, entries: list[Entry] | None) -> None:
         if written := entries or visit.taught():
             visit.store.put(written)
         if entries:
-            visit.turn = None  # whoever comes to it finds the page
             visit.settle("stored")
-        if turn := visit.turn_without_page():
+        turn = visit.turn_with_page(entries) if entries else visit.turn_without_page()
+        if turn:
             visit.store.give_back(turn)
     except Exception as error:
         fault(visit, "store a page", error)
@@ -255,9 +266,9 @@ async def _aput(visit: Visit, entries: list[Entry] | None) -> None:
         if written := entries or visit.taught():
             await visit.store.aput(written)
         if entries:
-            visit.turn = None  # whoever comes to it finds the page
             visit.settle("stored")
-        if turn := visit.turn_without_page():
+        turn = visit.turn_with_page(entries) if entries else visit.turn_without_page()
+        if turn:
             await visit.store.agive_back(turn)
     except Exception as error:
         fault(visit, "store a page", error)

@@ -43,7 +43,14 @@ class Area(NamedTuple):
     query: _core.Names | None = None
     #: Cookies that a view says its pages depend on; ``None`` leaves it to what is read.
     cookies: frozenset[str] | None = None
+    #: Seconds for which a page may be served stale, where the response does not say it: while
+    #: another request renders it, and in place of an error. ``None`` leaves it to the settings.
+    stale_while_revalidate: int | None = None
+    stale_if_error: int | None = None
 
+
+#: Seconds; what is longer is as long (RFC 9111 section 1.2.2).
+_LONGEST = 2**31
 
 #: Where a request keeps the moment from which on its page is old.
 _ENDS = "_viewcache_ends"
@@ -81,6 +88,9 @@ class Permission:
     secret: str | None
     #: The nonce that a CSP header names: one for each response, so a page must not have it.
     nonce: str | None
+    #: Seconds for which the page may be served stale: while another request renders it, and in
+    #: place of an error (RFC 5861).
+    windows: tuple[int, int]
 
 
 def judge(
@@ -179,7 +189,7 @@ def _refuses_now(response: HttpResponseBase) -> str | None:
         return "streaming"
     if response.status_code not in (200, 304):
         return f"status {response.status_code}"
-    forbidding, _ = _core.read_cache_control(_header(response, "Cache-Control"))
+    forbidding, _, _ = _core.read_cache_control(_header(response, "Cache-Control"))
     return None if forbidding is None else f"Cache-Control: {forbidding}"
 
 
@@ -201,7 +211,7 @@ def _permission(
     names, why = _core.read_vary(_header(response, "Vary"))
     if names is None:
         return why or "Vary"
-    _, public = _core.read_cache_control(_header(response, "Cache-Control"))
+    _, public, stale = _core.read_cache_control(_header(response, "Cache-Control"))
     # Django has just said how long anybody may keep it.
     slots.make_private(response)
     meta = request.META
@@ -230,7 +240,49 @@ def _permission(
         timeout = min(timeout, ends - time.time())
     if timeout < 1:
         return "timeout 0"
-    return Permission(int(timeout), frozenset(vary), cookies, public, secret, _nonce(request))
+    left = None if ends is None else int(ends - time.time() - timeout)
+    return Permission(
+        timeout=int(timeout),
+        vary=frozenset(vary),
+        cookies=cookies,
+        public=public,
+        secret=secret,
+        nonce=_nonce(request),
+        windows=_windows(response, area, stale, left),
+    )
+
+
+def _windows(
+    response: HttpResponseBase,
+    area: Area,
+    said: tuple[int | None, int | None] | None,
+    left: int | None,
+) -> tuple[int, int]:
+    """
+    For how long this page may be stale: as the response says, else as its view or the settings do.
+    What those say is sent, too, so that the caches on the way know as much as ours.
+
+    ``left`` are the seconds between the page's end and the moment from which nobody may have it.
+    """
+    if said is None:
+        return 0, 0
+    site = conf.get()
+    found = []
+    for name, own, of_view, of_site in (
+        (
+            "stale_while_revalidate",
+            said[0],
+            area.stale_while_revalidate,
+            site.STALE_WHILE_REVALIDATE,
+        ),
+        ("stale_if_error", said[1], area.stale_if_error, site.STALE_IF_ERROR),
+    ):
+        seconds = own if own is not None else of_site if of_view is None else of_view
+        seconds = min(seconds, _LONGEST if left is None else max(0, left))
+        if own is None and seconds and not slots.is_private(response):
+            patch_cache_control(response, **{name: seconds})
+        found.append(seconds)
+    return found[0], found[1]
 
 
 def _is_for_one(

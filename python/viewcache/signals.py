@@ -25,7 +25,8 @@ from django.http import HttpRequest
 #: ``visit.Visit``, which stands above this module.
 Visit = Any
 
-#: A page answered. Arguments: ``request``, ``visit``.
+#: A page answered, a stale one (``visit.status`` is ``"stale"``) included. Arguments: ``request``,
+#: ``visit``.
 page_hit = Signal()
 #: There was none for this request. Arguments: ``request``, ``visit``.
 page_missed = Signal()
@@ -35,6 +36,8 @@ page_stored = Signal()
 #: ``("path:/blog/", "tag:blog.post:12")``.
 pages_expired = Signal()
 
+_ANSWERED = ("hit", "stale")
+
 _requests = logging.getLogger("viewcache.requests")
 _expiry = logging.getLogger("viewcache.expiry")
 
@@ -42,16 +45,16 @@ _expiry = logging.getLogger("viewcache.expiry")
 def looked_up(request: HttpRequest, visit: Visit) -> None:
     """A request was looked up."""
     _log(request, visit)
-    signal = page_hit if visit.status == "hit" else page_missed
-    if signal.receivers and _is_heard(visit, "hit", "miss"):
+    signal = page_hit if visit.status in _ANSWERED else page_missed
+    if signal.receivers and _is_heard(visit, *_ANSWERED, "miss"):
         signal.send_robust(type(visit), request=request, visit=visit)
 
 
 async def alooked_up(request: HttpRequest, visit: Visit) -> None:
     """As ``looked_up``."""
     _log(request, visit)
-    signal = page_hit if visit.status == "hit" else page_missed
-    if signal.receivers and _is_heard(visit, "hit", "miss"):
+    signal = page_hit if visit.status in _ANSWERED else page_missed
+    if signal.receivers and _is_heard(visit, *_ANSWERED, "miss"):
         await signal.asend_robust(type(visit), request=request, visit=visit)
 
 

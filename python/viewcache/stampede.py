@@ -2,12 +2,18 @@
 One render for a page that many miss at once: the first takes the turn, the others wait for its
 page, for a bounded time.
 
-The turn is an entry in the cache, taken with its atomic ``add``. Its key is made of the page and
-of the generations of the moment, so an expiry opens a new turn at once, and one that has led to a
-page is left to end by itself: whoever comes to it finds the page. One that has not is given back:
+The turn is an entry in the cache, taken with its atomic ``add``. Its key is made of the page, of
+the generations of the moment and of when the page was stored that is there and old, so an expiry
+and the end of a page open a new turn at once, and one that has led to a page is left to end by
+itself: whoever comes to it finds the page. One that has not is given back:
 then the others render, too, and this process takes no turns for that URL for a while, because its
 pages cannot be shared (Varnish calls this hit-for-miss). The same holds when a page was waited
 for in vain: it is too large for the cache, say, or is evicted as soon as it is stored.
+
+Where a stale page may be served meanwhile (``stale-while-revalidate``), nobody waits: whoever gets
+the turn renders, in the visitor's own request, and all the others are served the stale page. No
+thread renders behind anybody's back: under WSGI nobody would stop it, and what fails there is
+nobody's error.
 """
 
 from __future__ import annotations

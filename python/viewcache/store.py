@@ -7,7 +7,9 @@ client of its own is awaited, and any other costs one hop to a thread for each s
 
 from __future__ import annotations
 
+import logging
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
@@ -18,10 +20,16 @@ from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.memcached import BaseMemcachedCache
 
-from . import backends, breaker, conf
+from . import _core, backends, breaker, conf
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+logger = logging.getLogger("viewcache.expiry")
+
+#: Seconds for which it is known when a page was softly expired. After them it is no longer served,
+#: however long it may be stale.
+MOMENT_SECONDS = 24 * 60 * 60
 
 #: An entry to set: key, record, seconds.
 Entry = tuple[str, bytes, int]
@@ -106,10 +114,12 @@ class Store:
         self.generations.set_many(dict(entries), None)
         return dict(entries)
 
-    def take_turn(self, key: str, owner: str, seconds: int) -> str | None:
-        """Take the turn to render a page; ``None``, or who has it (``""`` if it is over)."""
-        if self.pages.add(key, owner, seconds):
-            return None
+    def take_turn(self, key: str, owner: str, seconds: int) -> bool:
+        """Take the turn to render a page; False when another has it."""
+        return bool(self.pages.add(key, owner, seconds))
+
+    def holder(self, key: str) -> str:
+        """Who has the turn; ``""`` if it is over."""
         return str(self.pages.get(key) or "")
 
     def give_back(self, key: str) -> None:
@@ -164,6 +174,35 @@ class Store:
         if isinstance(self.generations, BaseDatabaseCache):
             self._read_back(entries, seconds)
 
+    def soften(self, entries: Mapping[str, int]) -> None:
+        """
+        Count one more soft expiry of these generations, and note when: one ``incr`` for each, and
+        one command for the moments. Where the backend's ``incr`` is not atomic, or one fails, the
+        generations are written as by ``write``: a hard expiry. So they are with ``SETTLE_SECONDS``:
+        what is rendered while replicas lag behind must not be stored.
+        """
+        now = time.time()
+        hard = dict(entries)
+        moments: dict[str, int] = {}
+        if type(self.generations).incr is not BaseCache.incr and not conf.get().SETTLE_SECONDS:
+            for key in entries:
+                try:
+                    self._note(key, self.generations.incr(key), now, hard, moments)
+                except Exception as fault:
+                    _not_softened(key, fault)
+        self.write(hard)
+        if moments:
+            self.generations.set_many(dict(moments), MOMENT_SECONDS)
+
+    def _note(
+        self, key: str, now_is: Any, now: float, hard: dict[str, int], moments: dict[str, int]
+    ) -> None:
+        """A generation was counted up to this value."""
+        moment_key = _core.Site.moment_key(key, now_is)
+        if moment_key is not None:
+            del hard[key]
+            moments[moment_key] = int(now * 1000)
+
     def _read_back(self, entries: Mapping[str, Any], seconds: int | None) -> None:
         """
         Django's database cache lets a write fail in silence (a locked table, a lost connection).
@@ -201,12 +240,16 @@ class Store:
             found |= damaged
         return found
 
-    async def atake_turn(self, key: str, owner: str, seconds: int) -> str | None:
+    async def atake_turn(self, key: str, owner: str, seconds: int) -> bool:
         """As ``take_turn``."""
         if not self._native:
             return await self._run(self.take_turn, key, owner, seconds)
-        if await self.pages.aadd(key, owner, seconds):
-            return None
+        return bool(await self.pages.aadd(key, owner, seconds))
+
+    async def aholder(self, key: str) -> str:
+        """As ``holder``."""
+        if not self._native:
+            return await self._run(self.holder, key)
         return str(await self.pages.aget(key) or "")
 
     async def agive_back(self, key: str) -> None:
@@ -252,6 +295,24 @@ class Store:
             _confirm(await self.generations.aset_many(dict(written), seconds), written)
         return None
 
+    async def asoften(self, entries: Mapping[str, int]) -> None:
+        """As ``soften``."""
+        kind = type(self.generations)
+        if not self._native or kind.aincr is BaseCache.aincr:
+            return await self._run(self.soften, entries)
+        now = time.time()
+        hard = dict(entries)
+        moments: dict[str, int] = {}
+        for key in entries:
+            try:
+                self._note(key, await self.generations.aincr(key), now, hard, moments)
+            except Exception as fault:
+                _not_softened(key, fault)
+        await self.awrite(hard)
+        if moments:
+            await self.generations.aset_many(dict(moments), MOMENT_SECONDS)
+        return None
+
     @property
     def _native(self) -> bool:
         return _is_native(self.pages) and _is_native(self.generations)
@@ -272,6 +333,11 @@ def _is_native(backend: BaseCache) -> bool:
     return kind.aget_many is not BaseCache.aget_many and kind.aset is not BaseCache.aset
 
 
+def _not_softened(key: str, fault: Exception) -> None:
+    """It is gone, or no number, or the cache is down; the hard expiry that follows tells."""
+    logger.debug("viewcache expires %s hard: %s: %s", key, type(fault).__name__, fault)
+
+
 def _damaged(found: Mapping[str, Any], entries: Mapping[str, int]) -> dict[str, int]:
     """
     New generations for the keys where something lies that is none, and that ``add`` leaves there.
@@ -281,8 +347,16 @@ def _damaged(found: Mapping[str, Any], entries: Mapping[str, int]) -> dict[str, 
     return {
         key: entries[key]
         for key, value in found.items()
-        if value != CLOSED and not (isinstance(value, int) and 0 <= value < 1 << 64)
+        if value != CLOSED and not _is_generation(key, value)
     }
+
+
+def _is_generation(key: str, value: Any) -> bool:
+    return (
+        isinstance(value, int)
+        and 0 <= value < 1 << 64
+        and _core.Site.moment_key(key, value) is not None
+    )
 
 
 def _settling(entries: Mapping[str, Any]) -> tuple[Mapping[str, Any], int | None]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from . import conf
 
 if TYPE_CHECKING:
-    from .explanation import Difference, Explanation, Input, Recipe, Rendering
+    from .explanation import Difference, Explanation, Input, Page, Recipe, Rendering
 
 #: Why there is no page. ``{scope}`` is what the reason is about.
 MISSES = {
@@ -23,6 +23,7 @@ MISSES = {
         "evicted). What is in the key, below, is what this request would have to share."
     ),
     "expired": "the page was stored, and {scope} was expired since.",
+    "soft-expired": "the page was stored, and {scope} was softly expired since.",
     "generation-gone": (
         "the page was stored, and the generation of {scope} is gone: the cache evicted or lost it."
     ),
@@ -149,7 +150,9 @@ def _lines(told: Explanation) -> Iterator[str]:
 
 
 def _verdict(told: Explanation) -> str:
-    if told.page:
+    if told.page and told.verdict == "stale":
+        return _stale(told.page, told.reason, told.scope)
+    if told.page and told.verdict == "hit":
         now = time.time()
         return (
             f"HIT: stored {_duration(now - told.page.stored_at)} ago, good for another "
@@ -161,8 +164,25 @@ def _verdict(told: Explanation) -> str:
     if told.answered and not told.asked_by:
         return f"NOT ASKED: the site answers {_answer(told.answered)} before the cache is asked."
     if told.verdict == "miss":
-        return f"MISS: {MISSES.get(told.reason, told.reason).format(scope=told.scope)}"
+        missed = MISSES.get(told.reason, told.reason).format(scope=told.scope)
+        return f"MISS: {missed}{_until_error(told.page) if told.page else ''}"
     return f"NOT CACHED: {refusal(told.reason)}"
+
+
+def _stale(page: Page, reason: str, scope: str | None) -> str:
+    since = page.stale_since or page.expires_at
+    why = f"{scope} was softly expired" if reason == "soft-expired" else "its time was over"
+    left = since + page.stale_while_revalidate - time.time()
+    return (
+        f"STALE: {why} {_duration(time.time() - since)} ago. For another {_duration(left)} it is "
+        f"served while one request renders it anew.{_until_error(page)}"
+    )
+
+
+def _until_error(page: Page) -> str:
+    """For how long it stands in for errors."""
+    left = (page.stale_since or page.expires_at) + page.stale_if_error - time.time()
+    return f" For another {_duration(left)} it is served where the view fails." if left > 0 else ""
 
 
 def _answer(answered: tuple[int, str | None]) -> str:

@@ -17,7 +17,6 @@ from typing import cast
 from django.http import HttpRequest
 
 from . import _core, stampede
-from . import request as canonical
 from .policy import Area
 from .store import Entry, Store
 
@@ -33,14 +32,17 @@ class Visit:
 
     __slots__ = (
         "area",
+        "failed",
         "lookup",
         "outer",
         "reason",
+        "stale",
         "status",
         "store",
         "tags",
         "takes_turns",
         "teaches",
+        "timeout",
         "turn",
     )
 
@@ -51,9 +53,15 @@ class Visit:
         self.store: Store | None = None
         #: The visit of the middleware around this view, if it has one.
         self.outer = outer
-        #: ``"hit"``, ``"miss"``, ``"stored"`` or ``"bypass"``; and why.
+        #: The stale page that answers, if one does.
+        self.stale: _core.Hit | None = None
+        #: The status of the error that it stands in for.
+        self.failed: int | None = None
+        #: ``"hit"``, ``"stale"``, ``"miss"``, ``"stored"`` or ``"bypass"``; and why.
         self.status = "bypass"
         self.reason = ""
+        #: How many seconds the page is fresh that was stored; it may be kept for longer.
+        self.timeout: int | None = None
         #: The page is not stored, but the scopes that it read are, for the next render.
         self.teaches = False
         #: This request renders the page that others wait for, with this turn of theirs.
@@ -70,11 +78,10 @@ class Visit:
             area.cache_timeout if area.page_timeout is None else area.page_timeout
         )
 
-    def look_again(self, request: HttpRequest) -> _core.LookUp:
+    def look_again(self) -> _core.LookUp:
         """A new look-up in place of one that has missed."""
-        area, begun = self.area, self.lookup
-        self.lookup = canonical.begin(request, key_prefix=area.key_prefix, only=area.query)
-        assert begun is not None
+        assert self.lookup is not None
+        self.lookup = self.lookup.again()
         assert self.lookup is not None
         self.lookup.read(self.tags)
         return self.lookup
@@ -101,6 +108,15 @@ class Visit:
             return []
         self.teaches = False
         return [self.lookup.teach(time.time())]
+
+    def turn_with_page(self, entries: list[Entry]) -> str | None:
+        """
+        The turn to give back although it has led to a page, once: it would outlive the page. Any
+        other ends by itself, because whoever comes to it finds the page.
+        """
+        turn, self.turn = self.turn, None
+        _, _, seconds = entries[0]  # the page's own
+        return turn if seconds < self.turn_seconds else None
 
     def turn_without_page(self) -> str | None:
         """The turn to give back, once; a URL whose page is not stored is not waited for."""

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Found, LookUp, Miss, Stage};
-use crate::generation::{Verdict, verdict};
+use super::{Found, LookUp, Miss, Stage, Stale};
+use crate::generation::{Verdict, moment_key, verdict};
 use crate::recipe::Recipe;
 use crate::record::{self, Page};
 use crate::request::Headers;
@@ -36,7 +36,10 @@ impl LookUp {
 
     pub(super) fn judge(&mut self, found: &dyn Found, now: u64) {
         let mut best = Miss::UnknownVariant;
-        for (at, (key, digest)) in self.pages.iter().enumerate() {
+        let mut stale = None;
+        let mut moments = Vec::new();
+        for at in 0..self.pages.len() {
+            let (key, digest) = &self.pages[at];
             let Some(bytes) = found.bytes(key) else {
                 continue;
             };
@@ -44,49 +47,61 @@ impl LookUp {
                 best = Miss::Damaged;
                 continue;
             };
-            if page
-                .tags
-                .iter()
-                .any(|(tag, _)| !self.scopes.iter().any(|s| s.text == *tag))
-            {
-                if self.stage == Stage::Third {
-                    best = Miss::Damaged;
-                    continue;
+            if self.lacks_scopes_of(&page) {
+                if self.stage == Stage::First || self.stage == Stage::Second {
+                    self.ask_for_scopes_of(&page);
+                    return;
                 }
-                let tags: Vec<String> = page
-                    .tags
-                    .iter()
-                    .map(|(tag, _)| (*tag).to_string())
-                    .collect();
-                for tag in tags {
-                    if !self.scopes.iter().any(|scope| scope.text == tag) {
-                        self.add_scope(tag, false);
-                    }
-                }
-                self.stage = Stage::Third;
-                return;
+                best = Miss::Damaged;
+                continue;
             }
-            match self.check(&page, digest, now) {
-                Ok(()) => {
+            let standing = self.check(&page, digest, now);
+            self.seen = self.seen.max(page.stored_at);
+            match standing {
+                Standing::Fresh => {
                     self.stage = Stage::Hit(at);
                     return;
                 }
-                Err(miss) => best = miss,
+                Standing::Stale(found) => stale = stale.or(Some((at, found))),
+                Standing::Since(keys) => moments.extend(keys),
+                Standing::Useless(miss) => best = miss,
             }
         }
-        self.stage = Stage::Missed(best);
+        self.stage = if let Some((at, stale)) = stale {
+            Stage::Stale(at, stale)
+        } else if moments.is_empty() {
+            Stage::Missed(best)
+        } else {
+            self.moments = moments.into_iter().map(|key| (key, None)).collect();
+            Stage::Moments
+        };
     }
 
-    fn check(&self, page: &Page<'_>, digest: &[u8; 32], now: u64) -> Result<(), Miss> {
+    fn lacks_scopes_of(&self, page: &Page<'_>) -> bool {
+        let is_known = |tag: &str| self.scopes.iter().any(|scope| scope.text == tag);
+        page.tags.iter().any(|(tag, _)| !is_known(tag))
+    }
+
+    fn ask_for_scopes_of(&mut self, page: &Page<'_>) {
+        for (tag, _) in &page.tags {
+            if !self.scopes.iter().any(|scope| scope.text == *tag) {
+                self.add_scope((*tag).to_string(), false);
+            }
+        }
+        self.stage = Stage::Third;
+    }
+
+    fn check(&self, page: &Page<'_>, digest: &[u8; 32], now: u64) -> Standing {
         let path = &self.scopes[..self.path_scopes];
         if page.fingerprint != *digest || page.generations.len() != path.len() {
-            return Err(Miss::Damaged);
+            return Standing::Useless(Miss::Damaged);
         }
-        if page.expires_at <= now {
-            return Err(Miss::TimedOut);
+        let longest = u64::from(page.stale.longest()) * 1000;
+        if page.expires_at.saturating_add(longest) <= now {
+            return Standing::Useless(Miss::TimedOut);
         }
         if self.request.authorized && page.flags & record::PUBLIC == 0 {
-            return Err(Miss::NotPublic);
+            return Standing::Useless(Miss::NotPublic);
         }
         let of_path = path
             .iter()
@@ -95,12 +110,53 @@ impl LookUp {
         let stored = of_path.chain(page.tags.iter().copied());
         let current = |text: &str| self.scopes.iter().find(|s| s.text == text)?.generation;
         match verdict(stored, current) {
-            Verdict::Fresh => Ok(()),
-            Verdict::Expired(scope) => Err(Miss::Expired(scope.into())),
+            Verdict::Fresh if now < page.expires_at => Standing::Fresh,
+            Verdict::Fresh => Stale::of(page, page.expires_at, now, Miss::TimedOut)
+                .map_or(Standing::Useless(Miss::TimedOut), Standing::Stale),
+            Verdict::Soft(scopes) => self.softly_expired(page, &scopes, now),
+            Verdict::Expired(scope) => Standing::Useless(Miss::Expired(scope.into())),
             Verdict::Absent(text) if self.scopes.iter().any(|s| s.text == text && s.closed) => {
-                Err(Miss::Closed(text.into()))
+                Standing::Useless(Miss::Closed(text.into()))
             }
-            Verdict::Absent(scope) => Err(Miss::GenerationGone(scope.into())),
+            Verdict::Absent(scope) => Standing::Useless(Miss::GenerationGone(scope.into())),
         }
     }
+
+    /// The page is stale since the first of these expiries. One whose moment nobody knows (any
+    /// more) is a hard one.
+    fn softly_expired(&self, page: &Page<'_>, scopes: &[(&str, u64)], now: u64) -> Standing {
+        let Some((first, _)) = scopes.first() else {
+            return Standing::Fresh;
+        };
+        let expired = Standing::Useless(Miss::Expired((*first).into()));
+        if page.stale.longest() == 0 {
+            return expired;
+        }
+        let keys: Vec<String> = scopes
+            .iter()
+            .filter_map(|(text, stored)| {
+                let scope = self.scopes.iter().find(|scope| scope.text == *text)?;
+                Some(moment_key(&scope.key, stored.saturating_add(1)))
+            })
+            .collect();
+        if self.stage != Stage::Moments {
+            return Standing::Since(keys);
+        }
+        let moment = |key: &String| self.moments.iter().find(|(known, _)| known == key)?.1;
+        let moments: Option<Vec<u64>> = keys.iter().map(moment).collect();
+        let since = moments.and_then(|moments| moments.into_iter().min());
+        let why = Miss::SoftlyExpired((*first).into());
+        since
+            .and_then(|since| Stale::of(page, since.min(page.expires_at), now, why))
+            .map_or(expired, Standing::Stale)
+    }
+}
+
+/// What a record is good for.
+enum Standing {
+    Fresh,
+    Stale(Stale),
+    /// That depends on the moments under these keys.
+    Since(Vec<String>),
+    Useless(Miss),
 }

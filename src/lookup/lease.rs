@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::{Found, LookUp, Scope};
 use crate::key::{Fields, hex};
 use crate::recipe::Cookies;
-use crate::record::{self, Page, Slot};
-use crate::request::{Headers, page_key};
+use crate::record::{self, Page, Slot, Windows};
+use crate::request::{Headers, Method, page_key};
 
 /// Scopes that a page may carry beyond those of its path. A page with more is not cached: one
 /// that is cached but cannot be checked in one round trip is worse.
@@ -30,6 +30,8 @@ pub struct Response<'a> {
     pub cookies: Cookies,
     /// Seconds.
     pub timeout: u64,
+    /// For how much longer it may be served stale.
+    pub stale: Windows,
 }
 
 /// An entry to set: key, value, and seconds to keep it.
@@ -37,15 +39,19 @@ pub type Entry = (String, Vec<u8>, u64);
 
 impl LookUp {
     /// The lease: the key of the turn to render this page. The generations are in it, so an expiry
-    /// opens a new turn.
+    /// opens a new turn; so is when the page was stored that was found to be old, so a page that
+    /// has come to its end opens one, too, while the turn that led to it may not be over yet.
     #[must_use]
     pub fn turn_key(&self) -> String {
         let mut fields = Fields::new("turn");
         fields.bytes(
             self.pages
-                .first()
+                .last()
                 .map_or(&self.request.url, |(_, digest)| digest),
         );
+        // A HEAD does not lead to the page that a GET waits for.
+        fields.count(usize::from(self.request.method == Method::Head));
+        fields.bytes(&self.seen.to_le_bytes());
         for scope in self.scopes.iter().filter(|scope| scope.used) {
             fields.text(&scope.text);
             fields.bytes(&scope.generation.unwrap_or_default().to_le_bytes());
@@ -184,6 +190,7 @@ impl LookUp {
             status: response.status,
             stored_at: now,
             expires_at: now.saturating_add(timeout),
+            stale: response.stale,
             fingerprint: digest,
             reason: response.reason,
             generations,
@@ -192,11 +199,15 @@ impl LookUp {
             slots: response.slots,
             body: response.body,
         };
-        let mut entries = vec![(page_key(&digest), page.encode(), response.timeout)];
+        let kept = response
+            .timeout
+            .saturating_add(response.stale.longest().into());
+        let mut entries = vec![(page_key(&digest), page.encode(), kept)];
+        let kept = kept.saturating_mul(1000);
         self.pages = vec![(page_key(&digest), digest)];
-        let lasts = self.recipe.is_some() && recipe.expires_at >= now.saturating_add(timeout);
+        let lasts = self.recipe.is_some() && recipe.expires_at >= now.saturating_add(kept);
         if !lasts || !recipe.says_the_same(&known) {
-            let life = timeout.saturating_add(RECIPE_MILLISECONDS);
+            let life = kept.saturating_add(RECIPE_MILLISECONDS);
             recipe.expires_at = now.saturating_add(life);
             // After the page, so that whoever knows the recipe finds it.
             entries.push((self.recipe_key.clone(), recipe.encode(), life / 1000));

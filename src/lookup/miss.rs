@@ -9,6 +9,8 @@ pub enum Miss {
     UnknownVariant,
     /// A scope was expired since the page was stored.
     Expired(String),
+    /// A scope was softly expired since: the page may be served while another request renders.
+    SoftlyExpired(String),
     /// A scope has no generation any more.
     GenerationGone(String),
     /// A scope was expired a moment ago, or is about to be.
@@ -29,6 +31,7 @@ impl Miss {
             Self::UnknownUrl => ("uri-miss", None),
             Self::UnknownVariant => ("vary-miss", None),
             Self::Expired(scope) => ("expired", Some(scope)),
+            Self::SoftlyExpired(scope) => ("soft-expired", Some(scope)),
             Self::GenerationGone(scope) => ("generation-gone", Some(scope)),
             Self::Closed(scope) => ("closed", Some(scope)),
             Self::TimedOut => ("timed-out", None),

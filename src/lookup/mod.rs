@@ -5,6 +5,7 @@
 //! begin ─▶ wanted ─▶ receive ─▶ hit
 //!            ▲          │
 //!            └──────────┤  the recipe was unknown, or another than remembered
+//!                       ├▶ stale: may be served for a while; or, as a miss,
 //!                       └▶ miss: the lease (unclaimed ─▶ receive) ─▶ store
 //! ```
 //!
@@ -13,11 +14,13 @@
 mod judge;
 mod lease;
 mod miss;
+mod stale;
 
 use std::sync::Arc;
 
 pub use lease::{Entry, Response, TAGS_LIMIT};
 pub use miss::Miss;
+pub use stale::Stale;
 
 use crate::recipe::{Memory, Recipe};
 use crate::request::{Headers, Method, Request, Site, page_key};
@@ -27,6 +30,8 @@ use crate::sightings::Sightings;
 /// What the cache had under the keys that were wanted.
 pub trait Found {
     fn generation(&self, key: &str) -> Option<u64>;
+    /// Milliseconds since the epoch.
+    fn moment(&self, key: &str) -> Option<u64>;
     fn bytes(&self, key: &str) -> Option<&[u8]>;
     /// Does a mark stand there that the scope has no generation for now?
     fn is_closed(&self, key: &str) -> bool;
@@ -56,7 +61,11 @@ enum Stage {
     Second,
     /// The page has tags that the recipe did not name.
     Third,
+    /// The page was softly expired, and it matters when.
+    Moments,
     Hit(usize),
+    /// Not fresh, and may be served for a while.
+    Stale(usize, Stale),
     Missed(Miss),
 }
 
@@ -75,6 +84,10 @@ pub struct LookUp {
     /// Those of the path first.
     scopes: Vec<Scope>,
     path_scopes: usize,
+    /// Keys of the moments at which the page was softly expired, and those that were there.
+    moments: Vec<(String, Option<u64>)>,
+    /// When the page was stored that was found, whatever came of it; 0 for none.
+    seen: u64,
     stage: Stage,
 }
 
@@ -94,6 +107,8 @@ impl LookUp {
             pages: Vec::new(),
             scopes: Vec::with_capacity(chain.len() + 4),
             path_scopes: chain.len(),
+            moments: Vec::new(),
+            seen: 0,
             stage: Stage::First,
             site,
             memory,
@@ -120,17 +135,27 @@ impl LookUp {
                 self.scopes.iter().map(|scope| scope.key.as_str()).collect(),
             ),
             Stage::Second | Stage::Third => (pages.collect(), self.unread()),
-            Stage::Hit(_) | Stage::Missed(_) => (Vec::new(), Vec::new()),
+            Stage::Moments => (
+                pages.collect(),
+                self.moments.iter().map(|(key, _)| key.as_str()).collect(),
+            ),
+            Stage::Hit(_) | Stage::Stale(..) | Stage::Missed(_) => (Vec::new(), Vec::new()),
         }
     }
 
     /// What was found under the wanted keys.
     pub fn receive(&mut self, found: &dyn Found, headers: &dyn Headers, now: u64) {
         self.read_generations(found);
+        for (key, moment) in &mut self.moments {
+            *moment = found.moment(key);
+        }
         if self.stage == Stage::First && !self.receive_recipe(found, headers) {
             return;
         }
-        if !matches!(self.stage, Stage::Hit(_) | Stage::Missed(_)) {
+        if !matches!(
+            self.stage,
+            Stage::Hit(_) | Stage::Stale(..) | Stage::Missed(_)
+        ) {
             self.judge(found, now);
         }
     }
@@ -144,10 +169,33 @@ impl LookUp {
         }
     }
 
+    /// The key of the page that may be served although it is not fresh, and until when.
+    #[must_use]
+    pub fn stale(&self) -> Option<(&str, &Stale)> {
+        match &self.stage {
+            Stage::Stale(at, stale) => Some((self.pages.get(*at)?.0.as_str(), stale)),
+            _ => None,
+        }
+    }
+
     /// The key of the page that answers, or of the one that was looked for or stored.
     #[must_use]
     pub fn key(&self) -> Option<&str> {
-        self.hit().or_else(|| Some(self.pages.first()?.0.as_str()))
+        self.hit()
+            .or_else(|| self.stale().map(|(key, _)| key))
+            .or_else(|| Some(self.pages.first()?.0.as_str()))
+    }
+
+    /// The same request once more, from the beginning.
+    #[must_use]
+    pub fn again(&self, headers: &dyn Headers) -> Option<Self> {
+        Self::begin(
+            Arc::clone(&self.site),
+            Arc::clone(&self.memory),
+            Arc::clone(&self.sightings),
+            self.request.clone(),
+            headers,
+        )
     }
 
     /// The digest of the page that was looked for or stored.
@@ -160,6 +208,7 @@ impl LookUp {
     pub fn miss(&self) -> Option<&Miss> {
         match &self.stage {
             Stage::Missed(miss) => Some(miss),
+            Stage::Stale(_, stale) => Some(&stale.why),
             _ => None,
         }
     }

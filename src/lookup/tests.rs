@@ -3,20 +3,26 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::*;
+use crate::generation::moment_key;
 use crate::glob::Globs;
 use crate::query;
 use crate::recipe::Cookies;
+use crate::record::Windows;
 
 #[derive(Default)]
 struct Cache {
     bytes: HashMap<String, Vec<u8>>,
     generations: HashMap<String, u64>,
     closed: HashSet<String>,
+    moments: HashMap<String, u64>,
 }
 
 impl Found for Cache {
     fn generation(&self, key: &str) -> Option<u64> {
         self.generations.get(key).copied()
+    }
+    fn moment(&self, key: &str) -> Option<u64> {
+        self.moments.get(key).copied()
     }
     fn bytes(&self, key: &str) -> Option<&[u8]> {
         self.bytes.get(key).map(Vec::as_slice)
@@ -40,6 +46,7 @@ struct World {
     sightings: Arc<Sightings>,
     cache: Cache,
     next: u64,
+    stale: Windows,
 }
 
 impl World {
@@ -55,12 +62,13 @@ impl World {
             sightings: Arc::new(Sightings::new(100)),
             cache: Cache::default(),
             next: 0,
+            stale: Windows::default(),
         }
     }
 
     fn token(&mut self) -> u64 {
         self.next += 1;
-        self.next
+        self.next << 8
     }
 
     /// The machine after all its round trips, and how many there were.
@@ -86,7 +94,7 @@ impl World {
         while !lookup.wanted().0.is_empty() {
             lookup.receive(&self.cache, &headers, now);
             trips += 1;
-            assert!(trips < 4);
+            assert!(trips < 5);
         }
         (lookup, trips)
     }
@@ -117,6 +125,7 @@ impl World {
             vary: BTreeSet::new(),
             cookies,
             timeout: 60,
+            stale: self.stale,
         };
         let entries = lookup.store(response, &CookieOnly(cookie), now).unwrap();
         let count = entries.len();
@@ -124,6 +133,34 @@ impl World {
             self.cache.bytes.insert(key, value);
         }
         count
+    }
+
+    /// Stores a page that may be served stale, at the beginning of time.
+    fn store_page(&mut self, tags: &[&str]) {
+        self.stale = Windows {
+            while_revalidate: 30,
+            if_error: 300,
+        };
+        let (mut lease, _) = self.look_up("", 0);
+        lease.read(tags.iter().map(|tag| (*tag).to_string()).collect());
+        self.claim(&mut lease);
+        self.store(&mut lease, "", Cookies::None, 0);
+    }
+
+    fn soften(&mut self, scope: &str, now: u64) {
+        let key = scope::key(&self.site.id, scope);
+        let generation = self.cache.generations.get_mut(&key).unwrap();
+        *generation += 1;
+        let moment = moment_key(&key, *generation);
+        self.cache.moments.insert(moment, now);
+    }
+
+    /// May the page be served while another renders it, in place of an error, and since when?
+    fn stale(&self, now: u64) -> Option<(bool, bool, u64)> {
+        let (found, _) = self.look_up("", now);
+        assert!(found.hit().is_none());
+        let (_, stale) = found.stale()?;
+        Some((stale.while_revalidate, stale.if_error, stale.since))
     }
 
     fn expire(&mut self, scope: &str) {
@@ -230,6 +267,7 @@ fn try_store(lease: &mut LookUp) -> Result<Vec<Entry>, &'static str> {
         vary: BTreeSet::new(),
         cookies: Cookies::None,
         timeout: 1,
+        stale: Windows::default(),
     };
     lease.store(response, &CookieOnly(""), 0)
 }
@@ -341,7 +379,8 @@ fn a_scope_that_is_closed_when_it_is_read_stays_so_for_the_lease() {
     assert_eq!(lease.miss(), Some(&Miss::Closed("tree:/".into())));
     // It opens while the page is made: data that was read before may be old.
     world.cache.closed.clear();
-    world.cache.generations.insert(key, token + 1);
+    let opened = world.token();
+    world.cache.generations.insert(key, opened);
     assert_eq!(lease.unclaimed(), Vec::<&str>::new());
     world.claim(&mut lease);
     lease.read(vec!["tag:t".into()]);
@@ -351,4 +390,119 @@ fn a_scope_that_is_closed_when_it_is_read_stays_so_for_the_lease() {
         world.look_up("", 0).0.miss(),
         Some(&Miss::Expired("tree:/".into()))
     );
+}
+
+#[test]
+fn a_page_past_its_time_is_stale_for_as_long_as_it_says() {
+    let mut world = World::new();
+    world.store_page(&[]);
+    assert!(world.look_up("", 59_999).0.hit().is_some());
+    assert_eq!(world.stale(60_000), Some((true, true, 60_000)));
+    assert_eq!(world.stale(89_999), Some((true, true, 60_000)));
+    assert_eq!(world.stale(90_000), Some((false, true, 60_000)));
+    assert_eq!(world.stale(360_000), None);
+    let (found, _) = world.look_up("", 360_000);
+    assert_eq!(found.miss(), Some(&Miss::TimedOut));
+    world.expire("path:/a/b");
+    assert_eq!(world.stale(60_000), None);
+}
+
+#[test]
+fn a_page_is_kept_for_its_longest_window_and_the_recipe_longer() {
+    let mut world = World::new();
+    world.store_page(&[]);
+    let (mut lease, _) = world.look_up("", 0);
+    let response = Response {
+        status: 200,
+        reason: None,
+        headers: vec![],
+        body: b"",
+        slots: vec![],
+        public: false,
+        vary: BTreeSet::from(["accept".to_string()]),
+        cookies: Cookies::None,
+        timeout: 60,
+        stale: world.stale,
+    };
+    let entries = lease.store(response, &CookieOnly(""), 0).unwrap();
+    let seconds: Vec<u64> = entries.iter().map(|(_, _, seconds)| *seconds).collect();
+    assert_eq!(seconds, [360, 360 + 24 * 60 * 60]);
+}
+
+#[test]
+fn a_soft_expiry_makes_stale_and_a_hard_one_ends_it() {
+    for scope in ["path:/a/b", "tree:/a/", "tree:/", "tag:t"] {
+        let mut world = World::new();
+        world.store_page(&["tag:t"]);
+        world.soften(scope, 10_000);
+        assert_eq!(world.stale(10_000), Some((true, true, 10_000)));
+        let (found, trips) = world.look_up("", 10_000);
+        let softly = Miss::SoftlyExpired(scope.into());
+        assert_eq!((found.miss(), trips), (Some(&softly), 2));
+        // The window counts from the first of them.
+        world.soften(scope, 35_000);
+        assert_eq!(world.stale(39_999), Some((true, true, 10_000)));
+        assert_eq!(world.stale(40_000), Some((false, true, 10_000)));
+        assert_eq!(world.stale(310_000), None);
+        assert_eq!(
+            world.look_up("", 310_000).0.miss(),
+            Some(&Miss::Expired(scope.into()))
+        );
+        world.expire(scope);
+        assert_eq!(world.stale(10_000), None);
+        world.soften(scope, 10_000);
+        assert_eq!(world.stale(10_000), None);
+    }
+}
+
+#[test]
+fn another_scope_that_is_expired_hard_or_gone_ends_it_too() {
+    let mut world = World::new();
+    world.store_page(&["tag:t"]);
+    world.soften("tag:t", 0);
+    assert!(world.stale(0).is_some());
+    world.expire("tree:/");
+    assert_eq!(world.stale(0), None);
+    let mut world = World::new();
+    world.store_page(&["tag:t"]);
+    world.soften("tag:t", 0);
+    let gone = scope::key(&world.site.id, "tree:/");
+    world.cache.generations.remove(&gone);
+    assert_eq!(world.stale(0), None);
+}
+
+#[test]
+fn a_soft_expiry_whose_moment_is_lost_is_a_hard_one() {
+    let mut world = World::new();
+    world.store_page(&["tag:t"]);
+    world.soften("tag:t", 0);
+    world.soften("tree:/", 0);
+    assert!(world.stale(0).is_some());
+    let some = world.cache.moments.keys().next().unwrap().clone();
+    world.cache.moments.remove(&some);
+    assert_eq!(world.stale(0), None);
+}
+
+#[test]
+fn a_page_without_windows_is_expired_by_a_soft_expiry() {
+    let mut world = World::new();
+    let (mut lease, _) = world.look_up("", 0);
+    world.claim(&mut lease);
+    world.store(&mut lease, "", Cookies::None, 0);
+    world.soften("tree:/", 0);
+    let (found, trips) = world.look_up("", 0);
+    let expired = Miss::Expired("tree:/".into());
+    assert_eq!((found.miss(), trips), (Some(&expired), 1));
+}
+
+#[test]
+fn a_page_that_came_to_its_end_opens_a_new_turn() {
+    let mut world = World::new();
+    let turn = world.look_up("", 0).0.turn_key();
+    world.store_page(&["tag:t"]);
+    let (found, _) = world.look_up("", 60_000);
+    assert_ne!(found.turn_key(), turn);
+    assert_eq!(found.turn_key(), world.look_up("", 70_000).0.turn_key());
+    world.expire("tag:t");
+    assert_ne!(world.look_up("", 0).0.turn_key(), turn);
 }

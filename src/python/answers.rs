@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 
 use crate::cookie;
+use crate::generation;
 use crate::lookup::Found;
 use crate::request::{CookieText, Headers};
 
@@ -69,6 +70,9 @@ impl Headers for Meta<'_, '_> {
     }
 }
 
+/// `store.CLOSED`.
+const CLOSED: &str = "closed";
+
 /// What a `get_many` found. The entries that hold bytes are held, so that they can be lent.
 pub(super) struct Answers<'a, 'py> {
     found: &'a Bound<'py, PyDict>,
@@ -98,6 +102,11 @@ impl<'a, 'py> Answers<'a, 'py> {
 
 impl Found for Answers<'_, '_> {
     fn generation(&self, key: &str) -> Option<u64> {
+        let value = self.found.get_item(key).ok()??.extract().ok()?;
+        generation::is_token(value).then_some(value)
+    }
+
+    fn moment(&self, key: &str) -> Option<u64> {
         self.found.get_item(key).ok()??.extract().ok()
     }
 
@@ -105,9 +114,11 @@ impl Found for Answers<'_, '_> {
         self.get(key).map(PyBytesMethods::as_bytes)
     }
 
-    /// `store.CLOSED` is the only text that stands under one of our keys.
+    /// Any other text is no mark of ours but damage, and absent.
     fn is_closed(&self, key: &str) -> bool {
         let found = self.found.get_item(key).ok().flatten();
-        found.is_some_and(|value| value.is_instance_of::<PyString>())
+        found
+            .and_then(|value| value.cast_into::<PyString>().ok())
+            .is_some_and(|text| text.to_cow().is_ok_and(|text| text == CLOSED))
     }
 }

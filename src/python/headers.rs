@@ -17,9 +17,18 @@ pub fn read_vary(header: &str) -> (Option<Vec<String>>, Option<String>) {
     }
 }
 
-/// The first directive that forbids storing, and whether the response is `public`.
+/// What is forbidden, whether it is public, and the windows.
+type Read = (
+    Option<&'static str>,
+    bool,
+    Option<(Option<u32>, Option<u32>)>,
+);
+
+/// The first directive that forbids storing; whether the response is `public`; and for how many
+/// seconds it may be served stale, while another request renders it and in place of an error, where
+/// it says so. `None` where it must not be at all.
 #[pyfunction]
-pub fn read_cache_control(header: &str) -> (Option<&'static str>, bool) {
+pub fn read_cache_control(header: &str) -> Read {
     let found = vary::cache_control(header);
     let forbidding = [
         (found.no_store, "no-store"),
@@ -32,5 +41,6 @@ pub fn read_cache_control(header: &str) -> (Option<&'static str>, bool) {
             .into_iter()
             .find_map(|(set, name)| set.then_some(name)),
         found.public,
+        (!found.must_revalidate).then_some((found.stale_while_revalidate, found.stale_if_error)),
     )
 }

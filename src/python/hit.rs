@@ -60,6 +60,14 @@ impl Hit {
         PyBytes::new(py, record.get(..IDENTITY).unwrap_or(record))
     }
 
+    /// For how many seconds it may be served stale: while another request renders it, and in place
+    /// of an error.
+    #[getter]
+    fn windows(&self, py: Python<'_>) -> PyResult<(u32, u32)> {
+        let windows = self.page(py)?.stale;
+        Ok((windows.while_revalidate, windows.if_error))
+    }
+
     /// The names of the body's slots, in their order; the CSRF token's is `""`.
     #[getter]
     fn slots(&self, py: Python<'_>) -> PyResult<Vec<String>> {

@@ -11,7 +11,7 @@ use super::hit::Hit;
 use crate::generation;
 use crate::lookup::{self as machine, Response};
 use crate::recipe::Cookies;
-use crate::record::Slot;
+use crate::record::{Slot, Windows};
 
 /// Seconds, as `time.time()` gives them, to the milliseconds of a record.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -90,6 +90,9 @@ impl LookUp {
         let answers = Answers::new(found, &keys);
         machine.receive(&answers, &headers, milliseconds(now));
         headers.check()?;
+        if let Some((key, _)) = machine.stale() {
+            *record = answers.get(key).map(|bytes| bytes.clone().unbind());
+        }
         if let Some(key) = machine.hit() {
             *record = answers.get(key).map(|bytes| bytes.clone().unbind());
         } else if machine.miss().is_some() {
@@ -108,8 +111,43 @@ impl LookUp {
     /// The page that answers, if one does.
     #[getter]
     fn hit(&self, py: Python<'_>) -> Option<Hit> {
-        let record = self.state().record.as_ref()?.clone_ref(py);
-        Some(Hit::new(record))
+        let state = self.state();
+        state.machine.hit()?;
+        Some(Hit::new(state.record.as_ref()?.clone_ref(py)))
+    }
+
+    /// The page that may be served although it is stale: while another request renders it, or in
+    /// place of an error.
+    #[pyo3(signature = (*, on_error))]
+    fn stale(&self, py: Python<'_>, on_error: bool) -> Option<Hit> {
+        let state = self.state();
+        let (_, found) = state.machine.stale()?;
+        let may = if on_error {
+            found.if_error
+        } else {
+            found.while_revalidate
+        };
+        let record = may.then_some(state.record.as_ref())??;
+        Some(Hit::new(record.clone_ref(py)))
+    }
+
+    /// Since when the page is stale, in seconds since the epoch.
+    #[getter]
+    #[allow(clippy::cast_precision_loss)]
+    fn stale_since(&self) -> Option<f64> {
+        let state = self.state();
+        let (_, found) = state.machine.stale()?;
+        Some(found.since as f64 / 1000.0)
+    }
+
+    /// The same request once more, from the beginning.
+    fn again(&self, py: Python<'_>) -> PyResult<Option<Self>> {
+        let state = self.state();
+        let headers = Meta::new(state.meta.bind(py), state.utf8_cookies);
+        let begun = state.machine.again(&headers);
+        headers.check()?;
+        let meta = state.meta.clone_ref(py);
+        Ok(begun.map(|machine| Self::new(machine, meta, state.utf8_cookies)))
     }
 
     /// The key of the page that answers, or of the one that was looked for or stored.
@@ -231,7 +269,7 @@ impl LookUp {
     }
 
     /// The entries to set for a response that may be stored: key, record, seconds.
-    #[pyo3(signature = (*, status, reason, headers, body, slots, public, vary, cookies, timeout, now))]
+    #[pyo3(signature = (*, status, reason, headers, body, slots, public, vary, cookies, timeout, windows, now))]
     #[allow(clippy::too_many_arguments)]
     fn store(
         &self,
@@ -245,6 +283,7 @@ impl LookUp {
         vary: BTreeSet<String>,
         cookies: Option<BTreeSet<String>>,
         timeout: u64,
+        windows: (u32, u32),
         now: f64,
     ) -> PyResult<Stored> {
         let mut state = self.state();
@@ -256,6 +295,7 @@ impl LookUp {
         } = &mut *state;
         let bound = meta.bind(py);
         let from = Meta::new(bound, *utf8_cookies);
+        let (while_revalidate, if_error) = windows;
         let response = Response {
             status,
             reason,
@@ -272,6 +312,10 @@ impl LookUp {
             vary,
             cookies: cookies.map_or(Cookies::All, Cookies::named),
             timeout,
+            stale: Windows {
+                while_revalidate,
+                if_error,
+            },
         };
         let stored = machine.store(response, &from, milliseconds(now));
         from.check()?;

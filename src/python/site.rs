@@ -156,6 +156,13 @@ impl Site {
         self.sightings.moment()
     }
 
+    /// Where the moment is kept at which a generation became this one by a soft expiry, by the key
+    /// of the generation; `None` when it is none, so that it has to be replaced.
+    #[staticmethod]
+    fn moment_key(key: &str, generation: u64) -> Option<String> {
+        generation::is_token(generation).then(|| generation::moment_key(key, generation))
+    }
+
     /// How many recipes this process remembers.
     #[getter]
     fn remembered(&self) -> usize {

@@ -1,10 +1,12 @@
 """
 Several visitors and writers at once, one cache command at a time, in any order: nobody is served a
-page that is older than an expiry that had returned before the request began.
+page that is older than an expiry that had returned before the request began; nor one that is older
+than a soft expiry, when the page's window is over. Some views fail, some visitors wait for
+another's render, and time passes.
 
 The real async code runs, from ``cache_page`` down to the backend. Its coroutines are not given to
 an event loop but stepped by hand: each command to the cache waits for its turn, and Hypothesis
-says whose turn it is. To show that the machine can see, each of the two rules that it guards is
+says whose turn it is. To show that the machine can see, each of the rules that it guards is
 switched off in turn, and then it must find the old page.
 """
 
@@ -32,7 +34,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from viewcache import conf, pipeline
+from viewcache import conf, lease, pipeline, stale, stampede, store, visit
 from viewcache.decorators import cache_page
 
 # -- One command at a time ------------------------------------------------------------------------
@@ -51,6 +53,10 @@ def stepwise(kind: Any) -> Any:
     class Stepwise(kind):  # type: ignore[misc]
         #: What an absent generation is taken for; ``None`` is the truth.
         absent_is: int | None = None
+        #: Does it count in one command?
+        counts_at_once = True
+        #: Does it keep the moments of soft expiries as they are?
+        keeps_moments = True
 
         def __init__(self) -> None:
             raise TypeError("The class of a backend that is there already.")
@@ -83,9 +89,32 @@ def stepwise(kind: Any) -> Any:
             self.note(key)
             self.set(key, value, timeout)
 
+        async def aget(self, key: str, default: Any = None, version: Any = None) -> Any:
+            await turn()
+            return self.get(key, default)
+
+        async def adelete(self, key: str, version: Any = None) -> bool:
+            await turn()
+            deleted: bool = self.delete(key)
+            return deleted
+
+        async def aincr(self, key: str, delta: int = 1, version: Any = None) -> int:
+            await turn()
+            self.note(key)
+            if self.counts_at_once:
+                return int(self.incr(key, delta))
+            value = self.get(key)
+            if value is None:
+                raise ValueError(key)
+            await turn()
+            self.set(key, value + delta, None)
+            return int(value + delta)
+
         async def aset_many(self, data: Any, timeout: Any = None, version: Any = None) -> list[Any]:
             await turn()
             self.note(*data)
+            if not self.keeps_moments and any(key.startswith("viewcache.s1.") for key in data):
+                data = dict.fromkeys(data, 2**62)
             failed: list[Any] = self.set_many(data, timeout)
             return failed
 
@@ -110,6 +139,9 @@ def stepping(cache: Any) -> Any:
 SHALLOW, DEEP, TAGGED = "/a/b/", "/a/c/d/e/f/g/", "/t/"
 PATHS = [SHALLOW, DEEP, TAGGED]
 
+#: Seconds: for how long pages are fresh, and stale, and how long a visitor waits for another.
+FRESH, WHILE, ON_ERROR, WAIT = 60, 30, 100, 3
+
 #: What can be expired: keyword arguments of aexpire(), and the paths that it reaches.
 EXPIRIES: list[tuple[dict[str, Any], list[str]]] = [
     ({"path": SHALLOW}, [SHALLOW]),
@@ -132,6 +164,12 @@ class Visits(RuleBasedStateMachine):
     rule_1 = True
     #: Absent is stale; when off, an absent generation is taken for a constant.
     rule_2 = True
+    #: A soft expiry is one atomic step; when off, it reads and writes back.
+    counts_at_once = True
+    #: The window begins with the first soft expiry; when off, it begins anew with each look.
+    keeps_moments = True
+    #: Are there windows, soft expiries, errors and turns at all?
+    is_stale_served = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -139,18 +177,26 @@ class Visits(RuleBasedStateMachine):
         # Emptying a server takes time; a name that nobody has used is as good.
         self.cache.key_prefix = f"{next(names)}"
         self.cache.known.clear()
-        self.cache.absent_is = None if self.rule_2 else 1
+        self.cache.absent_is = None if self.rule_2 else 1 << 20
+        self.cache.counts_at_once = self.counts_at_once
+        self.cache.keeps_moments = self.keeps_moments
+        stampede.passes.clear()
         conf.site.cache_clear()
         # Two processes: what one remembers of a recipe the other has to learn.
         self.sites = [conf.site.__wrapped__(), conf.site.__wrapped__()]
         self.value = 0
         #: The value that a page of this path shows at least.
         self.acknowledged = dict.fromkeys(PATHS, 0)
+        #: What is being expired softly.
+        self.softening: list[tuple[dict[str, Any], list[str]]] = []
+        #: The soft expiries that have returned: path, value, and when.
+        self.softly: list[tuple[str, int, float]] = []
         self.tasks: list[tuple[int, Coroutine[Any, Any, None]]] = []
         #: The paths whose data has been read, and which nobody has stored yet.
         self.rendering: list[str] = []
         self.served = 0
         self.hits = 0
+        self.stale = 0
 
     # -- What happens ------------------------------------------------------------------------------
 
@@ -164,14 +210,59 @@ class Visits(RuleBasedStateMachine):
         cookie=st.sampled_from(["", "theme=dark"]),
         process=st.sampled_from([0, 1]),
         at_once=st.booleans(),
+        fails=st.sampled_from([False, False, True]),
     )
-    def visit(self, path: str, cookie: str, process: int, at_once: bool) -> None:
-        self.start(process, self.one_visit(path, cookie), at_once)
+    def visit(
+        self, path: str, cookie: str, process: int, at_once: bool, fails: bool = False
+    ) -> None:
+        fails = fails and self.is_stale_served
+        self.start(process, self.one_visit(path, cookie, fails), at_once)
 
     @precondition(lambda self: len(self.tasks) < 4)
-    @rule(which=st.sampled_from(EXPIRIES), process=st.sampled_from([0, 1]), at_once=st.booleans())
-    def write(self, which: tuple[dict[str, Any], list[str]], process: int, at_once: bool) -> None:
-        self.start(process, self.one_write(*which), at_once)
+    @rule(
+        which=st.sampled_from(EXPIRIES),
+        process=st.sampled_from([0, 1]),
+        at_once=st.booleans(),
+        soft=st.booleans(),
+    )
+    def write(
+        self,
+        which: tuple[dict[str, Any], list[str]],
+        process: int,
+        at_once: bool,
+        soft: bool = False,
+    ) -> None:
+        soft = soft and self.is_stale_served
+        self.start(process, self.one_write(*which, soft), at_once)
+
+    @precondition(lambda self: self.is_stale_served and len(self.tasks) < 4)
+    @rule(which=st.sampled_from(EXPIRIES[:-1]), steps=st.integers(2, 6), soft=st.booleans())
+    def crowd(self, which: tuple[dict[str, Any], list[str]], steps: int, soft: bool) -> None:
+        """A page comes to its end, one visitor is about to render it, and another asks for it."""
+        if soft:
+            self.write(which, 0, at_once=True, soft=True)
+        else:
+            self.wait(65)
+        path = which[1][0]
+        self.visit(path, "", 0, at_once=False)
+        for _ in range(steps):
+            if self.tasks:
+                self.advance(len(self.tasks) - 1)
+        self.visit(path, "", 1, at_once=True)
+
+    @precondition(lambda self: self.softening)
+    @rule(data=st.data())
+    def write_what_is_softly_expired(self, data: st.DataObject) -> None:
+        """The race that a soft expiry could win: the hard one comes in between."""
+        which = data.draw(st.sampled_from(self.softening))
+        self.write(which, 0, at_once=True)
+        self.finish()
+        for path in which[1]:
+            self.visit(path, "", 0, at_once=True, fails=True)
+
+    @rule(seconds=st.sampled_from([1, 25, 35, 65, 95]))
+    def wait(self, seconds: int) -> None:
+        self.clock[0] += seconds
 
     @precondition(lambda self: self.rendering)
     @rule(data=st.data())
@@ -192,7 +283,9 @@ class Visits(RuleBasedStateMachine):
     @rule()
     def finish(self) -> None:
         while self.tasks:
-            self.advance(0)
+            # One after the other: some wait for some.
+            for at in reversed(range(len(self.tasks))):
+                self.advance(at)
 
     @precondition(lambda self: self.cache.known)
     @rule(which=st.integers(0, 63))
@@ -224,22 +317,36 @@ class Visits(RuleBasedStateMachine):
 
     # -- Who does it -------------------------------------------------------------------------------
 
-    async def one_visit(self, path: str, cookie: str) -> None:
-        needed = self.acknowledged[path]
-        request = RequestFactory().get(path, HTTP_COOKIE=cookie)
-        response = await (self.tagged_page if path == TAGGED else self.page)(request)
+    async def one_visit(self, path: str, cookie: str, fails: bool) -> None:
+        needed, window = self.acknowledged[path], ON_ERROR if fails else WHILE
+        for softly, value, returned in self.softly:
+            if softly == path and self.clock[0] >= returned + window:
+                needed = max(needed, value)
+        request = RequestFactory().get(path, HTTP_COOKIE=cookie, HTTP_X_FAILS="yes" * fails)
+        try:
+            response = await (self.tagged_page if path == TAGGED else self.page)(request)
+        except ViewError:
+            return
         shown = int(response.content)
         assert shown >= needed, f"{path} shows {shown}; {needed} was acknowledged"
         self.served += 1
         self.hits += "Age" in response
+        self.stale += request.__dict__["_viewcache"].status == "stale"
 
-    async def one_write(self, what: dict[str, Any], reaches: list[str]) -> None:
+    async def one_write(self, what: dict[str, Any], reaches: list[str], soft: bool) -> None:
         self.value += 1
         written = self.value
         await turn()
-        await viewcache.aexpire(**what)
+        if soft:
+            self.softening.append((what, reaches))
+        await viewcache.aexpire(**what, soft=soft)
+        if soft:
+            self.softening.remove((what, reaches))
         for path in reaches:
-            self.acknowledged[path] = max(self.acknowledged[path], written)
+            if soft:
+                self.softly.append((path, written, self.clock[0]))
+            else:
+                self.acknowledged[path] = max(self.acknowledged[path], written)
 
     async def render(self, request: HttpRequest) -> HttpResponse:
         await turn()
@@ -249,6 +356,8 @@ class Visits(RuleBasedStateMachine):
         if request.COOKIES.get("theme"):
             await turn()
         self.rendering.remove(request.path)
+        if request.headers["X-Fails"]:
+            raise ViewError
         if not self.rule_1:
             # The generations are read again, after the data.
             del request.__dict__["_viewcache"]
@@ -264,7 +373,7 @@ class Visits(RuleBasedStateMachine):
         async def view(request: HttpRequest) -> HttpResponse:
             return await self.render(request)
 
-        return cache_page(600)(view)
+        return self.decorate(view)
 
     @property
     def tagged_page(self) -> Any:
@@ -276,7 +385,12 @@ class Visits(RuleBasedStateMachine):
                 response = await self.render(request)
             return response
 
-        return cache_page(600)(view)
+        return self.decorate(view)
+
+    def decorate(self, view: Any) -> Any:
+        if not self.is_stale_served:
+            return cache_page(600)(view)
+        return cache_page(FRESH, stale_while_revalidate=WHILE, stale_if_error=ON_ERROR)(view)
 
     # -- Steps -------------------------------------------------------------------------------------
 
@@ -290,6 +404,7 @@ class Visits(RuleBasedStateMachine):
         """One step of one task; False when that was its last."""
         process, task = self.tasks[at]
         self.process[0] = self.sites[process]
+        self.process[1] = id(task)
         try:
             task.send(None)
         except StopIteration:
@@ -300,17 +415,52 @@ class Visits(RuleBasedStateMachine):
             raise
         return True
 
-    #: The Site of the process whose turn it is.
+    #: The Site of the process whose turn it is, and its task.
     process: list[Any]
+    #: Seconds since the epoch.
+    clock: list[float]
+
+
+class ViewError(Exception):
+    """What a view raises."""
+
+
+def at_another_time(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have viewcache live in this time; whoever sleeps waits for a turn while it passes."""
+
+    async def sleep(seconds: float) -> None:
+        clock[0] += seconds
+        await turn()
+
+    def now() -> float:
+        return clock[0]
+
+    def in_this_thread(function: Any) -> Any:
+        async def call(*args: Any) -> Any:
+            return function(*args)
+
+        return call
+
+    time = types.SimpleNamespace(time=now, monotonic=now)
+    for module in (pipeline, lease, stale, stampede, store, visit):
+        monkeypatch.setattr(module, "time", time)
+    monkeypatch.setattr(pipeline, "asyncio", types.SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(stale, "sync_to_async", in_this_thread)
+    # Thousands of tracebacks would be kept for the report of a failure.
+    monkeypatch.setattr(stale, "_report", lambda *args: None)
 
 
 @contextmanager
 def machine(backend: Backend, monkeypatch: pytest.MonkeyPatch, **rules: bool) -> Any:
-    # Nobody waits for another's render: a coroutine that is stepped by hand cannot sleep.
+    waits = WAIT if rules.get("is_stale_served", True) else 0
     # No inventory: it remembers pages of other orders of steps, and no page is checked by it.
-    with override_settings(VIEWCACHE={"WAIT_SECONDS": 0, "INVENTORY": 0}), stepping(backend.cache):
-        process: list[Any] = [None]
-        seen = {"served": 0, "hits": 0}
+    site_settings = {"WAIT_SECONDS": waits, "INVENTORY": 0}
+    with override_settings(VIEWCACHE=site_settings), stepping(backend.cache):
+        process: list[Any] = [None, None]
+        clock = [1_000_000.0]
+        at_another_time(clock, monkeypatch)
+        monkeypatch.setattr(stampede, "owner", lambda: str(process[1]))
+        seen = {"served": 0, "hits": 0, "stale": 0}
 
         class Machine(Visits):
             def teardown(self) -> None:
@@ -321,8 +471,10 @@ def machine(backend: Backend, monkeypatch: pytest.MonkeyPatch, **rules: bool) ->
                         task.close()
                     seen["served"] += self.served
                     seen["hits"] += self.hits
+                    seen["stale"] += self.stale
 
         Machine.process = process
+        Machine.clock = clock
         for name, value in rules.items():
             setattr(Machine, name, value)
 
@@ -350,15 +502,21 @@ def test_no_page_is_older_than_an_expiry_that_had_returned(
         )
         # It was a cache all the while.
         assert seen["hits"] > seen["served"] / 50
+        assert seen["stale"] > seen["served"] / 1000
 
 
 @pytest.mark.parametrize("backend", ["locmem", "redis", "memcached"], indirect=True)
-@pytest.mark.parametrize("rule", ["rule_1", "rule_2"])
+@pytest.mark.parametrize("rule", ["rule_1", "rule_2", "counts_at_once", "keeps_moments"])
 def test_without_either_rule_an_old_page_is_found(
     backend: Backend, rule: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with (
-        machine(backend, monkeypatch, **{rule: False}) as (visits, _),
+        machine(
+            backend,
+            monkeypatch,
+            # Fewer things to happen are more of those that matter.
+            **{rule: False, "is_stale_served": not rule.startswith("rule_")},
+        ) as (visits, _),
         pytest.raises(AssertionError, match=r"shows \d+; \d+ was acknowledged"),
     ):
         run_state_machine_as_test(

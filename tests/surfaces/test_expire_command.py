@@ -47,6 +47,19 @@ def test_what_is_named_is_expired(arguments: list[str]) -> None:
     assert not is_cached("/items/1/")
 
 
+def test_a_page_is_expired_softly() -> None:
+    def generation() -> int:
+        [found] = cache.get_many(conf.site().generation_keys(["path:/items/1/"])).values()
+        return int(found)
+
+    Client().get("/items/1/")
+    before = generation()
+    assert expire("--path", "/items/1/", "--soft").startswith("Expired softly 1 scope:")
+    assert generation() == before + 1
+    # Its view allows no stale page.
+    assert not is_cached("/items/1/")
+
+
 def test_what_is_not_named_is_not() -> None:
     Client().get("/items/1/")
     Client().get("/tagged/")

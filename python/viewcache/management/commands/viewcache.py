@@ -189,6 +189,7 @@ class Command(BaseCommand):
         view_kwargs: list[str] | None,
         url_pattern: list[str],
         everything: bool,
+        soft: bool,
         dry_run: bool,
         json: bool,
         verbosity: int,
@@ -209,12 +210,13 @@ class Command(BaseCommand):
         _check_tags(tag)
         alive = len(Store().fetch([], conf.site().generation_keys(scopes))) if dry_run else 0
         if not dry_run:
-            self._expire(list(dict.fromkeys(path)), what, verbosity)
+            self._expire(list(dict.fromkeys(path)), what, soft, verbosity)
         if json:
             self.stdout.write(_json({"scopes": scopes, "expired": not dry_run}))
         elif verbosity > 0:
             can = f"; {alive} of them can have pages" if dry_run else ""
             done = "Would expire" if dry_run else "Expired"
+            done += " softly" if soft else ""
             self.stdout.write(f"{done} {_count(scopes, 'scope')}{can}{':' if scopes else '.'}")
             shown = scopes if verbosity > 1 else scopes[:_SHOWN]
             for scope in shown:
@@ -222,17 +224,17 @@ class Command(BaseCommand):
             if more := len(scopes) - len(shown):
                 self.stdout.write(f"  … and {more} more; --verbosity 2 names them.")
 
-    def _expire(self, paths: list[str], what: dict[str, Any], verbosity: int) -> None:
+    def _expire(self, paths: list[str], what: dict[str, Any], soft: bool, verbosity: int) -> None:
         shows = verbosity == 1 and len(paths) > _BATCH and self.stdout.isatty()
         if paths[_BATCH:] == [] and (paths or any(what.values())):
-            expiry.expire(path=paths, **what)
+            expiry.expire(path=paths, **what, soft=soft)
             return
         if any(what.values()):
-            expiry.expire(**what)
+            expiry.expire(**what, soft=soft)
         for start in range(0, len(paths), _BATCH):
             if shows:
                 self.stdout.write(f"\r{start} of {len(paths)} paths\x1b[K", ending="")
-            expiry.expire(path=paths[start : start + _BATCH])
+            expiry.expire(path=paths[start : start + _BATCH], soft=soft)
         if shows:
             self.stdout.write("\r\x1b[K", ending="")
 
@@ -398,6 +400,11 @@ def _expire_arguments(parser: ArgumentParser) -> None:
         parser, "the paths, with whatever query, of cached URLs in which this occurs"
     )
     parser.add_argument("--everything", action="store_true", help="the whole site")
+    parser.add_argument(
+        "--soft",
+        action="store_true",
+        help="let pages that may be stale be served while one request renders them anew",
+    )
     parser.add_argument("--dry-run", action="store_true", help="only say what would be expired")
     parser.add_argument("--json", action="store_true", help="for machines")
 
