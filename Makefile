@@ -68,6 +68,15 @@ pytest: build servers ## The Python tests in .venv: make pytest ARGS='-k expiry'
 track-steps: build servers ## Look for old pages after each of 100,000 random commits, by every road
 	VIEWCACHE_STEPS=$${VIEWCACHE_STEPS:-100000} $(BIN)/python -m pytest -s -k no_page_is_old_after_any_commit tests/queries/test_property.py
 
+.PHONY: fuzz
+fuzz: $(DONE)/venv ## Fuzz what reads bytes, SECONDS_EACH=60; needs `cargo install cargo-fuzz`
+	for target in record cookie query cache_control vary path; do \
+	    mkdir -p fuzz/corpus/$$target && \
+	    LD_LIBRARY_PATH="$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))'):$${LD_LIBRARY_PATH:-}" \
+	        RUSTC_BOOTSTRAP=1 cargo fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+	        -max_total_time=$${SECONDS_EACH:-60} -max_len=4096 || exit 1; \
+	done
+
 .PHONY: storm
 storm: build servers ## A million random steps of four processes on Redis, and on Memcached: SEED=… replays
 	for server in redis memcached; do \
