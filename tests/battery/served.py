@@ -101,6 +101,13 @@ class Served:
         site = Site(self.backend, Client(raise_request_exception=False))
         return site
 
+    def keep(self, entries: int) -> None:
+        """Have the caches that count their entries keep so many of them."""
+        cache = self.settings.CACHES["default"]
+        if self.backend.server is None:
+            options = {"MAX_ENTRIES": entries}
+            self.settings.CACHES = {"default": {**cache, "OPTIONS": options}}
+
     def asynchronous(self) -> AsyncClient:
         """A client of the same site under ASGI."""
         return AsyncClient()
