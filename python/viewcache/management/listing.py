@@ -14,7 +14,6 @@ from django.conf import settings
 from django.core.management.base import CommandError
 
 from viewcache import _core, inventory, overview
-from viewcache.store import Store
 
 #: How a list can be ordered; ages and sizes begin with the greatest.
 ORDERS: dict[str, Callable[[overview.Row], Any]] = {
@@ -139,7 +138,6 @@ def statistics(url_pattern: list[str]) -> dict[str, Any]:
         sizes.append((page.bytes, page.listed.url))
     largest, of_url = max(sizes, default=(0, ""))
     alias = settings.CACHE_MIDDLEWARE_ALIAS
-    backend = type(Store().generations)
     return {
         "urls": len(urls),
         "pages": len(sizes),
@@ -151,7 +149,7 @@ def statistics(url_pattern: list[str]) -> dict[str, Any]:
         "oldest_seconds": round(max(ages), 3) if ages else None,
         "languages": {code: count for code, count in sorted(languages.items()) if code},
         "inventory": {"taken": known.taken, "places": known.places},
-        "cache": {"alias": alias, "backend": f"{backend.__module__}.{backend.__qualname__}"},
+        "cache": {"alias": alias, "backend": settings.CACHES[alias]["BACKEND"]},
     }
 
 
