@@ -44,7 +44,7 @@ def main() -> None:
     from django.db import transaction
     from django.test import Client
 
-    checkout = Path(__file__).resolve().parent.parent
+    checkout = Path(__file__).resolve().parent.parent / "python"
     assert checkout not in Path(str(viewcache.__file__)).resolve().parents, viewcache.__file__
     call_command("migrate", verbosity=0)
     call_command("makemigrations", "--check", "--dry-run", verbosity=0)
