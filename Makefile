@@ -40,7 +40,7 @@ demo: build ## Save a post on the example blog and see every cached page of it f
 	@$(BIN)/python examples/blog/demo.py
 
 .PHONY: test
-test: servers check cargo-test pytest matrix ## Everything that CI runs: lints, Rust, Python, every Django
+test: servers check docs cargo-test pytest matrix ## Everything that CI runs: lints, docs, Rust, Python, every Django
 	@echo "make test: all passed"
 
 .PHONY: check

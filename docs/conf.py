@@ -37,6 +37,6 @@ nitpick_ignore_regex = [
         "py:.*",
         "Any|BaseCache|BaseDatabaseWrapper|Callable|ClassVar|GetResponse|HttpRequest|HttpResponse"
         "|HttpResponseBase|Iterable|Iterator|Mapping|Model|NamedTuple|Paths|Promise|QuerySet"
-        "|Sequence|View|_core\\..*|reads\\..*|policy\\..*|optional|Area",
+        "|Sequence|View|_core\\..*|datetime|reads\\..*|policy\\..*|optional|Area",
     ),
 ]

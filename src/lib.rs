@@ -8,7 +8,7 @@
 //! ```
 //!
 //! [`lookup`] is the machine that goes this way: it says which keys it wants and is told what was
-//! found; it never asks itself. [`python`] is the only part that knows Python.
+//! found; it never asks itself. `python` is the only part that knows Python.
 
 #![forbid(unsafe_code)]
 

@@ -155,7 +155,7 @@ pub struct Cut {
 }
 
 /// Cuts the pieces (start and end, in rising order), and where there is a secret the tokens
-/// between them. `None` when the body cannot be shared safely, see [`cut_tokens`].
+/// between them. `None` when the body cannot be shared safely, see `cut_tokens`.
 #[must_use]
 pub fn cut(body: &[u8], secret: Option<&[u8]>, pieces: &[(usize, usize)]) -> Option<Cut> {
     let mut cut = Cut {
