@@ -505,6 +505,10 @@ mod tests {
         }
         assert_eq!(
             check(&site, "/a/", &page, 9, |_| Some(2)),
+            Err(Miss::SoftlyExpired("tree:/".into()))
+        );
+        assert_eq!(
+            check(&site, "/a/", &page, 9, |_| Some(1 << 8)),
             Err(Miss::Expired("tree:/".into()))
         );
         assert_eq!(
