@@ -40,7 +40,13 @@ demo: build ## Save a post on the example blog and see every cached page of it f
 	@$(BIN)/python examples/blog/demo.py
 
 .PHONY: test
-test: servers check docs cargo-test pytest matrix ## Everything that CI runs: lints, docs, Rust, Python, every Django
+test: servers check docs cargo-test $(DONE)/wheel ## Everything that CI runs: lints, docs, Rust, Python, every Django
+# The matrix waits for servers as much as the tests do, so it runs beside them; its output follows theirs.
+	@$(MAKE) matrix > .build/matrix.log 2>&1 & beside=$$!; \
+	$(MAKE) pytest || failed=1; \
+	wait $$beside || failed=1; \
+	cat .build/matrix.log; \
+	test -z "$${failed:-}"
 	@echo "make test: all passed"
 
 .PHONY: check
