@@ -9,6 +9,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import connection, models, transaction
 from django.db.models import Count, Exists, F, Max, Min, OuterRef, Prefetch, Q, Subquery, Sum
 
@@ -139,7 +140,11 @@ def detail(random: Random) -> Read:
             return None
         texts = [found.text]
         for name in wanted[0]:
-            texts.append(str(getattr(found, name, None)))
+            try:
+                texts.append(str(getattr(found, name)))
+            except ObjectDoesNotExist:
+                # Not there, or another process has deleted it since the object was read.
+                texts.append("none")
         for name in wanted[1]:
             texts += shown(getattr(found, name).values_list("text", flat=True))
         return texts
