@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from backends import BACKENDS, SERVED, Backend, cache_settings, close_connections
+from django.conf import settings
 from django.core.management import call_command
 from django.test import override_settings
 from servers import Server, ServerMissingError, running
 
 IN_CI = os.environ.get("CI") == "true"
+
+
+# i18n_patterns() asks USE_I18N when the URLs are imported, and that must be no test's own.
+import_module(settings.ROOT_URLCONF)
 
 
 def _server(kind: str) -> Iterator[Server]:

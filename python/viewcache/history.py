@@ -93,7 +93,7 @@ def expiry(scopes: list[str]) -> dict[str, Any]:
         return entries
     # All scopes have one generation, the name of the expiry.
     token = next(iter(entries.values()))
-    [key] = _keys([token % places])
+    [key] = _keys([_place(token, places)])
     return {**dict.fromkeys(entries, token), key: _record(token, scopes)}
 
 
@@ -139,11 +139,17 @@ def last_of(scopes: Iterable[str]) -> Expired | None:
         for key, name in zip(keys, names, strict=True)
         if isinstance(there.get(key), int)
     }
-    found = [told for told in _read({t % places for t in tokens}) if told["token"] in tokens]
+    read = _read({_place(token, places) for token in tokens})
+    found = [told for told in read if told["token"] in tokens]
     if not found:
         return None
     last = max(found, key=lambda told: float(told["when"]))
     return _expired(last, tokens[last["token"]])
+
+
+def _place(token: int, places: int) -> int:
+    """The place of this generation's record; its low bits are alike, they count soft expiries."""
+    return (token >> 32) % places
 
 
 def _keys(places: Iterable[int]) -> list[str]:

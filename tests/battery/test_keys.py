@@ -293,6 +293,8 @@ def test_a_record_of_another_version_is_a_miss(served: Served) -> None:
         keys, number = site.keys(response), int(response.content)
         for kind in ("page", "recipe"):
             record = site.backend.cache.get(keys[kind])
+            if record[3:4] == version:
+                continue  # its own
             site.backend.cache.set(keys[kind], record[:3] + version + record[4:], 600)
             number += 1
             assert site.pages({}, {}) == [number, number]

@@ -414,7 +414,7 @@ class Fields:
             meta["HTTP_COOKIE"] = "; ".join(chunks)
         lookup = self.lookup(meta | (extra or {}))
         assert not lookup.receive({}, 0.0)
-        lookup.claim(dict.fromkeys(lookup.unclaimed(), 1))
+        lookup.claim(lookup.unclaimed())
         entries, why = lookup.store(
             status=200,
             reason=None,
@@ -425,6 +425,7 @@ class Fields:
             vary={name for name, _ in self.headers},
             cookies=None if self.cookies is None else {name for name, _ in self.cookies},
             timeout=60,
+            windows=(0, 0),
             now=0.0,
         )
         assert entries is not None, why
