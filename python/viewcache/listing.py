@@ -22,6 +22,10 @@ logger = logging.getLogger("viewcache")
 #: again is noted once a day.
 _LASTS = 24 * 60 * 60
 
+#: Bytes of an entry, which is little more than a URL: one that nobody could read in a list is not
+#: worth what a cache may refuse for its size.
+_LIMIT = 8192
+
 
 class Listing(NamedTuple):
     """An entry that is to be there."""
@@ -71,6 +75,8 @@ def _listing(visit: Visit, request: HttpRequest, entries: list[Entry] | None) ->
         only=visit.area.query,
         alias=None if store.pages is store.generations else visit.area.alias,
     )
+    if len(entry) > _LIMIT:
+        return None
     return Listing(lease, keys, entry, seconds, now + seconds)
 
 
