@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, connections
@@ -26,6 +26,8 @@ logger = logging.getLogger("viewcache.expiry")
 
 #: Where an instance keeps, between ``pre_save`` and ``post_save``, what its old self was shown on.
 _BEFORE = "_viewcache_before"
+#: And between ``pre_clear`` and ``post_clear``, what was on the other side of the relation.
+_CLEARED = "_viewcache_cleared"
 
 Urls = Callable[[Any], Iterable[Any]]
 
@@ -79,8 +81,34 @@ def _of_settings_m2m(sender: type[Model], instance: Any, **kwargs: Any) -> None:
     related = kwargs.get("model")
     if related is not None and _label(related) in conf.get().EXPIRE_ON_SAVE:
         # The other side of the relation has changed, too.
-        for other in related._base_manager.filter(pk__in=kwargs.get("pk_set") or ()):
+        for other in _other_side(sender, instance, **kwargs):
             expire_instance(sender, other, **kwargs)
+
+
+def _other_side(sender: type[Model], instance: Any, **kwargs: Any) -> Iterable[Model]:
+    """The objects of the other side; a clear names none, so they are looked up before it."""
+    action, model, using = kwargs["action"], kwargs["model"], kwargs.get("using")
+    if action == "pre_clear" and isinstance(instance, Model):
+        instance.__dict__[_CLEARED] = list(_related(sender, instance, model, kwargs["reverse"]))
+    elif action == "post_clear" and isinstance(instance, Model):
+        return cast(list[Model], instance.__dict__.pop(_CLEARED, []))
+    chosen = model._base_manager.using(using).filter(pk__in=kwargs.get("pk_set") or ())
+    return cast(Iterable[Model], chosen)
+
+
+def _related(
+    sender: type[Model], instance: Model, model: type[Model], reverse: bool
+) -> Iterable[Model]:
+    """What this relation (its through model is the ``sender``) relates the instance to."""
+    source = model if reverse else instance
+    for field in source._meta.many_to_many:
+        if cast(Any, field.remote_field).through is sender:
+            mine, theirs = field.m2m_field_name(), field.m2m_reverse_field_name()
+            if reverse:
+                mine, theirs = theirs, mine
+            rows = sender._base_manager.filter(**{mine: instance}).values(theirs)
+            return cast(Iterable[Model], model._base_manager.filter(pk__in=rows))
+    return ()
 
 
 def is_received(sender: type[Model]) -> bool:

@@ -1,0 +1,116 @@
+"""What ``EXPIRE_ON_SAVE`` expires, by every signal that a change sends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from blog.models import Author, Post, Tag
+from django.core import serializers
+from viewcache import signals
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Expired = Callable[[], set[str]]
+
+
+@pytest.fixture
+def expired() -> Iterator[Expired]:
+    """The scopes that were expired since it was last asked."""
+    scopes: set[str] = set()
+
+    def note(sender: object, scopes: Any = (), into: set[str] = scopes, **kwargs: Any) -> None:
+        into.update(scopes)
+
+    def told() -> set[str]:
+        found = set(scopes)
+        scopes.clear()
+        return found
+
+    signals.pages_expired.connect(note)
+    yield told
+    signals.pages_expired.disconnect(note)
+
+
+@contextmanager
+def received(settings: Any, **models: Any) -> Iterator[None]:
+    settings.VIEWCACHE = {
+        "EXPIRE_ON_SAVE": {f"blog.{name}": given for name, given in models.items()}
+    }
+    yield
+
+
+@pytest.fixture
+def post() -> Post:
+    author = Author.objects.create(name="Ann", slug="ann")
+    return Post.objects.create(title="One", slug="one", author=author)
+
+
+def tags_of(*objects: Any) -> set[str]:
+    return {f"tag:blog.{type(each).__name__.lower()}:{each.pk}" for each in objects}
+
+
+def test_what_is_saved_and_deleted(settings: Any, expired: Expired, post: Post) -> None:
+    with received(settings, Post=None):
+        post.save()
+        assert tags_of(post) <= expired()
+        gone = tags_of(post)
+        post.delete()
+        assert gone <= expired()
+        Tag.objects.create(name="t", slug="t")
+        assert expired() == set()
+
+
+def test_the_former_url_is_expired_too(settings: Any, expired: Expired, post: Post) -> None:
+    with received(settings, Post=None):
+        former = post.get_absolute_url()
+        post.slug = "renamed"
+        post.save()
+        assert {f"path:{former}", f"path:{post.get_absolute_url()}"} <= expired()
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("how", ["add", "remove", "set", "clear"])
+def test_both_sides_of_a_relation(
+    settings: Any, expired: Expired, post: Post, how: str, reverse: bool
+) -> None:
+    tag = Tag.objects.create(name="t", slug="t")
+    other = Tag.objects.create(name="o", slug="o")
+    if how in ("remove", "clear"):
+        post.tags.add(tag)
+    manager, argument = (tag.posts, post) if reverse else (post.tags, tag)
+    with received(settings, Post=None, Tag=None):
+        expired()
+        if how == "clear":
+            manager.clear()
+        else:
+            getattr(manager, how)([argument] if how == "set" else argument)
+        found = expired()
+        assert tags_of(post, tag) <= found
+        assert not tags_of(other) & found
+
+
+def test_fixtures_expire_nothing(settings: Any, expired: Expired, post: Post) -> None:
+    text = serializers.serialize("json", [post])
+    with received(settings, Post=None):
+        expired()
+        for found in serializers.deserialize("json", text):
+            found.save()
+        assert expired() == set()
+
+
+def test_a_callable_says_what_is_expired(settings: Any, expired: Expired, post: Post) -> None:
+    with received(settings, Post=lambda instance: ["/feed/", "tree:/archive/"]):
+        post.save()
+        assert {"path:/feed/", "tree:/archive/", *tags_of(post)} <= expired()
+
+
+def test_a_callable_that_fails_breaks_no_save(
+    settings: Any, expired: Expired, post: Post, caplog: pytest.LogCaptureFixture
+) -> None:
+    with received(settings, Post=lambda instance: 1 / 0):
+        post.save()
+        assert tags_of(post) <= expired()
+        assert "could not tell the pages" in caplog.text
