@@ -20,14 +20,13 @@ from typing import Any, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
-from django.core.cache import DEFAULT_CACHE_ALIAS
+from django.core.cache import DEFAULT_CACHE_ALIAS, caches
 from django.core.cache.backends.base import BaseCache
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from . import cache_status, conf, lease, pipeline, queries, reads, stale
 from .policy import Area
-from .store import Store
 
 GetResponse = Callable[[HttpRequest], Any]
 
@@ -56,8 +55,8 @@ class _Middleware:
 
     @property
     def cache(self) -> BaseCache:
-        """The cache of the pages."""
-        return Store(self.cache_alias).pages
+        """The cache of the pages, as Django has it for this thread."""
+        return caches[self.cache_alias]
 
     @property
     def area(self) -> Area:

@@ -95,7 +95,8 @@ def _failed(request: HttpRequest, failed: HttpResponseBase | Exception) -> Visit
     if isinstance(failed, Exception):
         is_error = not isinstance(failed, _NO_ERRORS)
     else:
-        is_error = failed.status_code in _ERRORS
+        # A view may return what is no response at all; Django says so, later.
+        is_error = getattr(failed, "status_code", None) in _ERRORS
     return _visit_with_page(request) if is_error else None
 
 
