@@ -33,7 +33,7 @@ VISITORS = ("sessionid csrftoken _ga", "djdt csrftoken sessionid", "_ga djdt csr
 OTHER_COOKIES = {"_ga": "GA1.1.{}.1763856000", "djdt": "hide{}"}
 
 STARTS = 3  # another program may take the port that was free a moment ago
-PATIENCE = 30  # seconds until the server answers; a loaded machine takes a few
+PATIENCE = 60  # seconds until the server answers; a loaded machine takes a few
 
 
 class DemoError(Exception):

@@ -55,7 +55,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 #: Languages whose blocks are no code.
 PROSE = ("text",)
 OWN_PROJECT = "<!-- a project of its own -->"
-PATIENCE = 30  # seconds until a server answers; a loaded machine takes a few
+PATIENCE = 60  # seconds until a server answers; a loaded machine takes a few
 
 
 # -- Reading the pages ----------------------------------------------------------------------------
@@ -287,7 +287,7 @@ class OwnPage:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         assert done.returncode == 0, f"$ {command}\n{done.stdout}"

@@ -22,7 +22,7 @@ from servers import ServerFailedError, ServerMissingError, _die_with_parent, _fr
 
 #: Where Debian keeps the programs that are not on the path.
 DEBIAN = Path("/usr/lib/postgresql")
-READY_WITHIN = 30.0
+READY_WITHIN = 120.0
 USER = "postgres"
 MARIADB_USER = "mysql"
 #: Nothing of this outlives the tests, so nothing has to reach the disk.

@@ -21,12 +21,16 @@ from viewcache.decorators import cache_page
 from viewcache.store import Store
 
 RENDER_SECONDS = 0.3
+#: How long a test is patient with a machine that does other things, too. Whoever waits must not
+#: give up because the machine was slow.
+PATIENCE = 60.0
 
 
 @pytest.fixture(autouse=True)
-def _no_passes() -> Iterator[None]:
+def _patient() -> Iterator[None]:
     stampede.passes.clear()
-    yield
+    with override_settings(VIEWCACHE={"WAIT_SECONDS": PATIENCE}):
+        yield
     stampede.passes.clear()
 
 
@@ -39,18 +43,28 @@ def get(view: Any, path: str = "/page/", **headers: str) -> HttpResponse:
 class Slow:
     """A view that counts how often it renders, across threads."""
 
-    def __init__(self, seconds: float = RENDER_SECONDS, **headers: str) -> None:
+    def __init__(self, seconds: float = RENDER_SECONDS) -> None:
         self.count = 0
         self._lock = threading.Lock()
         self._seconds = seconds
-        self._headers = headers
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         with self._lock:
             self.count += 1
             body = str(self.count)
         time.sleep(self._seconds)
-        return HttpResponse(body, headers=self._headers)
+        return HttpResponse(body)
+
+
+class Together:
+    """A view that ends when so many render it at the same time."""
+
+    def __init__(self, number: int, **headers: str) -> None:
+        self._meet = threading.Barrier(number, timeout=PATIENCE)
+        self._headers = headers
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return HttpResponse(str(self._meet.wait()), headers=self._headers)
 
 
 def at_once(count: int, call: Any) -> list[bytes]:
@@ -91,13 +105,10 @@ def test_after_an_expiry_it_is_rendered_once_more(backend: Backend, db: None) ->
 
 @pytest.mark.parametrize("backend", ["locmem"], indirect=True)
 def test_pages_that_are_not_stored_are_not_waited_for(backend: Backend) -> None:
-    slow = Slow(0.2, **{"Cache-Control": "private"})
-    view = cache_page(600)(slow)
-    get(view)
-    began = time.monotonic()
+    private = {"Cache-Control": "private"}
+    get(cache_page(600)(Together(1, **private)))
+    view = cache_page(600)(Together(8, **private))
     assert len(set(at_once(8, lambda: get(view)))) == 8
-    # Not an assertion on speed: one after the other they would take eight times as long.
-    assert time.monotonic() - began < 8 * 0.2
 
 
 @pytest.mark.parametrize("backend", ["locmem"], indirect=True)
@@ -142,20 +153,16 @@ def test_a_view_that_asks_its_own_site_does_not_wait_for_itself(backend: Backend
 
 @pytest.mark.parametrize("backend", ["locmem"], indirect=True)
 def test_a_wait_is_bounded(backend: Backend) -> None:
-    slow = Slow(1.0)
-    view = cache_page(600)(slow)
+    view = cache_page(600)(Together(3))
     with override_settings(VIEWCACHE={"WAIT_SECONDS": 0.05}):
-        at_once(3, lambda: get(view))
-    assert slow.count > 1
+        assert len(set(at_once(3, lambda: get(view)))) == 3
 
 
 @pytest.mark.parametrize("backend", ["locmem"], indirect=True)
 def test_waiting_can_be_switched_off(backend: Backend) -> None:
-    slow = Slow(0.1)
-    view = cache_page(600)(slow)
+    view = cache_page(600)(Together(5))
     with override_settings(VIEWCACHE={"WAIT_SECONDS": 0}):
-        at_once(5, lambda: get(view))
-    assert slow.count == 5
+        assert len(set(at_once(5, lambda: get(view)))) == 5
 
 
 @pytest.mark.parametrize("backend", ["locmem", "redis"], indirect=True)
@@ -207,7 +214,7 @@ def _processes(number: int, threads: int, *, dies: bool = False) -> int:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(60)
+        worker.join(2 * PATIENCE)
     codes = [worker.exitcode for worker in workers]
     assert sorted(codes) == sorted([-signal.SIGKILL if dies else 0, *[0] * (number - 1)])
     return int(count.value)
@@ -224,7 +231,8 @@ def test_a_thousand_misses_over_four_processes_are_one_render(backend: Backend) 
 def test_a_leader_that_dies_costs_one_more_render(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stampede, "TURN_SECONDS", 1)
+    # Long enough for the one after it to render, however busy the machine is.
+    monkeypatch.setattr(stampede, "TURN_SECONDS", 5)
     assert _processes(4, 25, dies=True) == 2
 
 
