@@ -143,12 +143,15 @@ def _expiry(rows: list[Row]) -> Iterator[str]:
 
 
 def _import(rows: list[Row]) -> Iterator[str]:
-    for row in rows:
-        if row["case"] == "import":
-            seconds = row["seconds"]
-            yield "## Import\n"
-            yield f"`import viewcache.middleware` after Django: {seconds['median'] * 1e3:.1f} ms"
-            yield f"({seconds['low'] * 1e3:.1f} to {seconds['high'] * 1e3:.1f}).\n"
+    rows = [row for row in rows if row["case"] == "import"]
+    if rows:
+        yield "## Import\n"
+        yield "After Django and what every site of it has loaded, with the bytecode of an installed"
+        yield "package; the processor's time.\n"
+        yield from _table(
+            ["module", "time"],
+            ([f"`{row['what']}`", _milliseconds(row["seconds"])] for row in rows),
+        )
 
 
 #: What the profiles say of the targets that are missed.
@@ -234,6 +237,11 @@ def _table(head: list[str], rows: Iterable[list[str]]) -> Iterator[str]:
 
 def _time(seconds: float) -> str:
     return f"{seconds * 1e6:,.1f} µs"
+
+
+def _milliseconds(seconds: dict[str, float]) -> str:
+    low, high = (f"{seconds[end] * 1e3:.1f}" for end in ("low", "high"))
+    return f"{seconds['median'] * 1e3:.1f} ms ({low} to {high})"
 
 
 def _spread(ratio: dict[str, float]) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
 
 #: Seconds of the first pause; each failed try doubles it.
 FIRST_PAUSE = 0.5
@@ -19,13 +18,15 @@ LONGEST_PAUSE = 10.0
 TRY_SECONDS = 30.0
 
 
-@dataclass
 class Breaker:
     """Whether one cache may be asked now. Times are of this process' monotonic clock."""
 
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _pause: float = 0.0
-    _closed_again: float = 0.0
+    __slots__ = ("_closed_again", "_lock", "_pause")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pause = 0.0
+        self._closed_again = 0.0
 
     def allows(self) -> bool:
         """May the cache be asked? After a pause, the first who asks may, alone."""

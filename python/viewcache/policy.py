@@ -12,7 +12,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from http.cookies import SimpleCookie
 from typing import Any, NamedTuple, cast
 
@@ -73,8 +72,7 @@ def refuses_request(request: HttpRequest) -> str | None:
     return None
 
 
-@dataclass(frozen=True)
-class Permission:
+class Permission(NamedTuple):
     """A response may be stored, this way."""
 
     #: Seconds.

@@ -19,14 +19,12 @@ import logging
 import sys
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib import import_module
 from inspect import iscoroutinefunction
 from secrets import token_hex
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -115,21 +113,24 @@ def piece(
 # -- While a page is made -------------------------------------------------------------------------
 
 
-@dataclass
 class _Record:
-    """The slots of one request."""
+    """The slots of one request. Most requests have none: what those need is made when asked for."""
 
-    #: How many of our middleware and decorators will take the markers out.
-    depth: int = 0
-    nonce: str = field(default_factory=lambda: f"viewcacheslot{token_hex(16)}")
-    #: What makes each piece, and its text.
-    pieces: list[tuple[str, str]] = field(default_factory=list)
-    #: A slot whose text stands in a page without markers.
-    unmarked: str = ""
+    def __init__(self) -> None:
+        #: How many of our middleware and decorators will take the markers out.
+        self.depth = 0
+        #: What makes each piece, and its text.
+        self.pieces: list[tuple[str, str]] = []
+        #: A slot whose text stands in a page without markers.
+        self.unmarked = ""
+
+    @cached_property
+    def nonce(self) -> str:
+        """What a marker begins with, which nobody can guess."""
+        return f"viewcacheslot{token_hex(16)}"
 
 
-@dataclass(frozen=True)
-class _Taken:
+class _Taken(NamedTuple):
     """What was taken out of a response."""
 
     record: _Record
@@ -140,18 +141,25 @@ class _Taken:
 
 
 def _record(request: HttpRequest) -> _Record:
-    return cast(_Record, request.__dict__.setdefault(_ATTRIBUTE, _Record()))
+    record: _Record | None = request.__dict__.get(_ATTRIBUTE)
+    if record is None:
+        record = request.__dict__[_ATTRIBUTE] = _Record()
+    return record
 
 
-@contextmanager
-def recording(request: HttpRequest) -> Iterator[None]:
+class recording:  # noqa: N801 - a context manager, as those of contextlib
     """Within, slots stand between markers. Whoever opens this calls ``take_out()`` afterwards."""
-    record = _record(request)
-    record.depth += 1
-    try:
-        yield
-    finally:
-        record.depth -= 1
+
+    __slots__ = ("_record",)
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._record = _record(request)
+
+    def __enter__(self) -> None:
+        self._record.depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._record.depth -= 1
 
 
 def record_rendering(request: HttpRequest, response: Any) -> None:

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils.timesince import timesince
 
 from . import history
-from .explain import explain
+from .explaining import explain
 from .visitor import request_for
 
 HELP = "which write expired a page last"

@@ -23,7 +23,7 @@ from django.db import connections
 from django.urls import NoReverseMatch, reverse
 
 from viewcache import _core, conf, expiry, inventory, outbox, telling, warming, why_expired
-from viewcache.explain import explain
+from viewcache.explaining import explain
 from viewcache.management import listing
 from viewcache.scopes import in_every_language
 from viewcache.store import Store

@@ -1,0 +1,328 @@
+//! What a request's keys take from Django beyond its headers: scheme, host, URI, language, time zone.
+//!
+//! They are read here from where Django keeps them, without the Python that it runs for each. That
+//! holds only while Django's own functions are the ones that are called: whatever has been replaced
+//! (by a subclass, a patch, the like), or is not simply there, is left to them, by way of `None`.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDict, PyString, PyTuple, PyType};
+
+use crate::cookie::strip;
+
+/// Hosts that are remembered as judged; a site has few, and an attacker may send many.
+const HOSTS_LIMIT: usize = 256;
+
+/// Hosts that `get_host()` has let through, and the settings by which it did so.
+struct Judged {
+    allowed: Py<PyAny>,
+    debug: Py<PyAny>,
+    hosts: HashSet<String>,
+}
+
+/// Something of a class that has to be Django's own.
+type Original = (Py<PyString>, Py<PyAny>);
+
+/// Where Django keeps what it is asked for.
+#[pyclass(frozen, module = "viewcache._core")]
+pub struct Django {
+    /// The settings that were read before, as `LazySettings` keeps them.
+    settings: Py<PyDict>,
+    host: Vec<Original>,
+    uri: Vec<Original>,
+    /// `WSGIRequest._get_scheme`.
+    wsgi_scheme: Py<PyAny>,
+    /// `django.http.request` and its `validate_host`.
+    validate: (Py<PyAny>, Py<PyAny>),
+    /// The modules whose `_active` is the language, and the time zone.
+    language: Py<PyAny>,
+    zone: Py<PyAny>,
+    /// The class of an asgiref `Local`, and of the variable beneath it.
+    local: Py<PyType>,
+    variable: Py<PyType>,
+    /// `getattr()`: it does not make an exception of an attribute that is missing.
+    getattr: Py<PyAny>,
+    judged: Mutex<Option<Judged>>,
+    /// The default time zone and Django's name of it.
+    default: Mutex<Option<(Py<PyAny>, String)>>,
+}
+
+/// What was read of a request.
+pub(super) struct Seen<'py> {
+    pub meta: Bound<'py, PyDict>,
+    pub scheme: Bound<'py, PyString>,
+    pub host: Bound<'py, PyString>,
+    pub path: Bound<'py, PyString>,
+    pub language: Option<Bound<'py, PyString>>,
+    pub zone: Option<String>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Django's own text: no subclass, which may answer otherwise.
+fn text<'py>(value: Bound<'py, PyAny>) -> Option<Bound<'py, PyString>> {
+    value.cast_into_exact().ok()
+}
+
+#[pymethods]
+impl Django {
+    #[new]
+    #[pyo3(signature = (*, settings, host, uri, wsgi_scheme, validate, language, zone, local, variable, getattr))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        settings: Py<PyDict>,
+        host: Vec<Original>,
+        uri: Vec<Original>,
+        wsgi_scheme: Py<PyAny>,
+        validate: (Py<PyAny>, Py<PyAny>),
+        language: Py<PyAny>,
+        zone: Py<PyAny>,
+        local: Py<PyType>,
+        variable: Py<PyType>,
+        getattr: Py<PyAny>,
+    ) -> Self {
+        Self {
+            settings,
+            host,
+            uri,
+            wsgi_scheme,
+            validate,
+            language,
+            zone,
+            local,
+            variable,
+            getattr,
+            judged: Mutex::new(None),
+            default: Mutex::new(None),
+        }
+    }
+
+    /// `get_host()` has let this host through, by these settings.
+    fn let_through(&self, host: &str, allowed: Py<PyAny>, debug: Py<PyAny>, py: Python<'_>) {
+        let mut judged = lock(&self.judged);
+        let known = judged.take().filter(|known| {
+            let is_same = known.allowed.bind(py).eq(allowed.bind(py));
+            is_same.unwrap_or(false) && known.debug.is(&debug)
+        });
+        let mut hosts = known.map_or_else(HashSet::new, |known| known.hosts);
+        if hosts.len() >= HOSTS_LIMIT {
+            hosts.clear();
+        }
+        hosts.insert(host.to_string());
+        *judged = Some(Judged {
+            allowed,
+            debug,
+            hosts,
+        });
+    }
+
+    /// Has `get_host()` let this very host through, by the settings as they are now?
+    fn is_judged(&self, py: Python<'_>, host: &str) -> bool {
+        let Some(allowed) = self.setting(py, intern!(py, "ALLOWED_HOSTS")) else {
+            return false;
+        };
+        let Some(debug) = self.setting(py, intern!(py, "DEBUG")) else {
+            return false;
+        };
+        // Comparing runs Python where the setting holds objects of somebody's own, which may come
+        // back here: not under the lock.
+        let known = {
+            let judged = lock(&self.judged);
+            let Some(judged) = judged.as_ref().filter(|known| known.hosts.contains(host)) else {
+                return false;
+            };
+            if !judged.debug.is(&debug) {
+                return false;
+            }
+            judged.allowed.clone_ref(py)
+        };
+        // The setting may have been changed in place.
+        allowed.eq(known).unwrap_or(false)
+    }
+
+    /// This is the default time zone, and Django's name of it.
+    fn default_zone(&self, zone: Py<PyAny>, name: String) {
+        *lock(&self.default) = Some((zone, name));
+    }
+
+    /// Scheme, host, language and time zone of this request; `None` where Django has to be asked.
+    fn seen<'py>(
+        &self,
+        request: &Bound<'py, PyAny>,
+    ) -> Option<(
+        Bound<'py, PyString>,
+        Bound<'py, PyString>,
+        Option<Bound<'py, PyString>>,
+        Option<String>,
+    )> {
+        let seen = self.see(request)?;
+        Some((seen.scheme, seen.host, seen.language, seen.zone))
+    }
+}
+
+impl Django {
+    /// What is there of this request; `None` where Django has to be asked.
+    pub(super) fn see<'py>(&self, request: &Bound<'py, PyAny>) -> Option<Seen<'py>> {
+        let py = request.py();
+        let kind = request.get_type();
+        let known = request.getattr(intern!(py, "__dict__")).ok()?;
+        let known = known.cast_exact::<PyDict>().ok()?;
+        if !Self::is_djangos(&kind, known, &self.host) {
+            return None;
+        }
+        let (module, validate) = &self.validate;
+        let installed = module.bind(py).getattr(intern!(py, "validate_host")).ok()?;
+        if !installed.is(validate) {
+            return None;
+        }
+        let meta = known.get_item(intern!(py, "META")).ok()??;
+        let meta = meta.cast_into::<PyDict>().ok()?;
+        let host = self.host_of(&meta)?;
+        Some(Seen {
+            scheme: self.scheme_of(request, &kind, &meta)?,
+            path: text(known.get_item(intern!(py, "path")).ok()??)?,
+            language: self.language_of(request, known)?,
+            zone: self.active_zone(py)?,
+            host,
+            meta,
+        })
+    }
+
+    /// Is the absolute URI of this request Django's to make, and not that of a subclass?
+    pub(super) fn makes_uri(&self, request: &Bound<'_, PyAny>) -> bool {
+        let py = request.py();
+        let known = request.getattr(intern!(py, "__dict__"));
+        let known = known.ok().and_then(|known| known.cast_into::<PyDict>().ok());
+        known.is_some_and(|known| Self::is_djangos(&request.get_type(), &known, &self.uri))
+    }
+
+    fn is_djangos(
+        kind: &Bound<'_, PyType>,
+        known: &Bound<'_, PyDict>,
+        originals: &[Original],
+    ) -> bool {
+        let py = kind.py();
+        originals.iter().all(|(name, original)| {
+            let name = name.bind(py);
+            kind.getattr(name).is_ok_and(|found| found.is(original))
+                && !known.contains(name).unwrap_or(true)
+        })
+    }
+
+    pub(super) fn setting<'py>(
+        &self,
+        py: Python<'py>,
+        name: &Bound<'py, PyString>,
+    ) -> Option<Bound<'py, PyAny>> {
+        self.settings.bind(py).get_item(name).ok()?
+    }
+
+    fn is_on(&self, py: Python<'_>, name: &Bound<'_, PyString>) -> Option<bool> {
+        let value = self.settings.bind(py).get_item(name).ok()??;
+        value.cast_exact::<PyBool>().ok().map(|on| on.is_true())
+    }
+
+    fn host_of<'py>(&self, meta: &Bound<'py, PyDict>) -> Option<Bound<'py, PyString>> {
+        let py = meta.py();
+        let mut raw = meta.get_item(intern!(py, "HTTP_HOST")).ok()?;
+        if self.is_on(py, intern!(py, "USE_X_FORWARDED_HOST"))? {
+            let forwarded = intern!(py, "HTTP_X_FORWARDED_HOST");
+            raw = meta.get_item(forwarded).ok()?.or(raw);
+        }
+        let raw = text(raw?)?;
+        self.is_judged(py, raw.to_str().ok()?).then_some(raw)
+    }
+
+    fn scheme_of<'py>(
+        &self,
+        request: &Bound<'py, PyAny>,
+        kind: &Bound<'py, PyType>,
+        meta: &Bound<'py, PyDict>,
+    ) -> Option<Bound<'py, PyString>> {
+        let py = request.py();
+        let header = self.setting(py, intern!(py, "SECURE_PROXY_SSL_HEADER"))?;
+        if !header.is_none() {
+            let (name, secure) = header
+                .extract::<(Bound<'py, PyString>, Bound<'py, PyString>)>()
+                .ok()?;
+            if let Some(value) = meta.get_item(name).ok()? {
+                let value = text(value)?;
+                let first = value.to_str().ok()?.split(',').next().unwrap_or_default();
+                let is_secure = strip(first) == secure.to_str().ok()?;
+                return Some(PyString::intern(py, if is_secure { "https" } else { "http" }));
+            }
+        }
+        let name = intern!(py, "_get_scheme");
+        let value = if kind.getattr(name).ok()?.is(&self.wsgi_scheme) {
+            meta.get_item(intern!(py, "wsgi.url_scheme")).ok()??
+        } else {
+            request.call_method0(name).ok()?
+        };
+        text(value)
+    }
+
+    /// `Some(None)` is none, because the site has no languages.
+    #[allow(clippy::option_option)]
+    fn language_of<'py>(
+        &self,
+        request: &Bound<'py, PyAny>,
+        known: &Bound<'py, PyDict>,
+    ) -> Option<Option<Bound<'py, PyString>>> {
+        let py = request.py();
+        if !self.is_on(py, intern!(py, "USE_I18N"))? {
+            return Some(None);
+        }
+        let name = intern!(py, "LANGUAGE_CODE");
+        // An attribute that is there counts, whatever it holds.
+        let given = match known.get_item(name).ok()? {
+            Some(given) => given,
+            None => self.getattr.bind(py).call1((request, name, self)).ok()?,
+        };
+        if !given.is(self) {
+            return Some(Some(text(given)?));
+        }
+        if !self.is_unset(self.language.bind(py)) {
+            return None;
+        }
+        Some(Some(text(self.setting(py, name)?)?))
+    }
+
+    #[allow(clippy::option_option)]
+    fn active_zone(&self, py: Python<'_>) -> Option<Option<String>> {
+        if !self.is_on(py, intern!(py, "USE_TZ"))? {
+            return Some(None);
+        }
+        let module = self.zone.bind(py);
+        if !self.is_unset(module) {
+            return None;
+        }
+        let default = module.call_method0(intern!(py, "get_default_timezone")).ok()?;
+        let known = lock(&self.default);
+        let (_, name) = known.as_ref().filter(|(zone, _)| default.is(zone))?;
+        Some(Some(name.clone()))
+    }
+
+    /// Was nothing ever activated here? Read anew: Django's tests replace the `Local`.
+    fn is_unset(&self, module: &Bound<'_, PyAny>) -> bool {
+        let py = module.py();
+        let unset = || -> PyResult<bool> {
+            let local = module.getattr(intern!(py, "_active"))?;
+            if !local.get_type().is(&self.local) {
+                return Ok(false);
+            }
+            let storage = local.getattr(intern!(py, "_storage"))?;
+            let variable = storage.getattr(intern!(py, "_data"))?;
+            if !variable.get_type().is(&self.variable) {
+                return Ok(false);
+            }
+            let value = variable.call_method1(intern!(py, "get"), PyTuple::new(py, [py.None()])?)?;
+            Ok(value.is_none())
+        };
+        unset().unwrap_or(false)
+    }
+}

@@ -1,0 +1,93 @@
+"""What an import of viewcache brings along: a site waits for it whenever a process starts."""
+
+from __future__ import annotations
+
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+import viewcache
+
+#: What every Django site has loaded by the time that its middleware is.
+_SITE = """
+import sys
+import django
+from django.conf import settings
+settings.configure(CACHES={"default": {
+    "BACKEND": "django.core.cache.backends.locmem.LocMemCache"
+}})
+django.setup()
+import django.core.handlers.wsgi, django.http, django.middleware.cache, django.middleware.csrf
+import django.urls
+before = set(sys.modules)
+"""
+
+#: What the middleware is made of; ``explain()``, the admin and the commands are not among it.
+_MIDDLEWARE = frozenset(
+    {
+        *(
+            "_core",
+            "activated",
+            "backends",
+            "breaker",
+            "cache_status",
+            "causes",
+            "commit",
+            "compat",
+        ),
+        *(
+            "compat",
+            "conf",
+            "durable",
+            "expiry",
+            "history",
+            "lease",
+            "listing",
+            "middleware",
+            "outbox",
+        ),
+        *("page", "pipeline", "policy", "queries", "reads", "receivers", "request", "scopes"),
+        *("signals", "slots", "stale", "stampede", "store", "uri", "visit"),
+    }
+)
+
+#: Beyond the standard library and Django's core: what only sites have that use it.
+_OF_DJANGO = ("django.contrib.messages", "django.contrib.sessions")
+
+
+def _loaded(module: str) -> list[str]:
+    program = f"{_SITE}import {module}\nprint(*sorted(set(sys.modules) - before))"
+    return subprocess.check_output([sys.executable, "-c", program], text=True).split()
+
+
+def test_the_package_loads_nothing_before_it_is_asked() -> None:
+    assert _loaded("viewcache") == ["viewcache"]
+
+
+def test_the_middleware_loads_what_a_request_needs_and_no_more() -> None:
+    loaded = _loaded("viewcache.middleware")
+    ours = {name.partition(".")[2] for name in loaded if name.startswith("viewcache.")}
+    assert ours == _MIDDLEWARE
+    others = {name.partition(".")[0] for name in loaded} - {"viewcache", "django"}
+    assert others <= sys.stdlib_module_names
+    contrib = [name for name in loaded if name.startswith("django.contrib.")]
+    assert all(name.startswith(_OF_DJANGO) for name in contrib), contrib
+
+
+@pytest.mark.parametrize("name", viewcache.__all__)
+def test_each_public_name_is_there_and_listed(name: str) -> None:
+    assert getattr(viewcache, name).__module__.startswith("viewcache.")
+    assert name in dir(viewcache)
+
+
+def test_no_module_takes_the_place_of_a_public_name() -> None:
+    modules = {module.name for module in pkgutil.iter_modules(viewcache.__path__)}
+    assert modules.isdisjoint(viewcache.__all__)
+    # They are listed where they live, and nowhere else.
+    assert set(viewcache._HOMES) == set(viewcache.__all__)  # type: ignore[attr-defined]
+
+
+def test_an_unknown_name_is_an_error_as_in_any_module() -> None:
+    with pytest.raises(AttributeError, match="module 'viewcache' has no attribute 'purge'"):
+        viewcache.purge  # type: ignore[attr-defined]  # noqa: B018
