@@ -14,12 +14,13 @@ class ViewcacheConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import checks, durable, outbox, queries, receivers
+        from . import audited, checks, durable, outbox, queries, receivers
 
         checks.register()
         receivers.connect()
         # Settings that are wrong are told by the checks, and to whoever asks for them.
         with suppress(ImproperlyConfigured):
+            audited.connect()
             queries.connect()
             outbox.connect()
             durable.connect()

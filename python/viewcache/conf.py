@@ -75,6 +75,10 @@ class Settings:
     #: and receivers of ``request_started`` of which the same is true, as dotted paths: pages that
     #: pass them may be served before Django builds a request (``viewcache.wsgi.early()``).
     EARLY_SAFE: tuple[str, ...] = ()
+    #: Warn, where a page is stored, of what was read while it was made and is not in its key
+    #: (headers, cookies, ignored query parameters, the visitor's address), at the line that read
+    #: it? For development and tests.
+    AUDIT: bool = False
     #: Functions of the database, beyond its own, that read and write no table: statements that
     #: call any other are not understood.
     PURE_FUNCTIONS: tuple[str, ...] = ()
@@ -134,7 +138,7 @@ def _check(name: str, value: Any) -> Any:
                 isinstance(item, str) for item in value
             ):
                 return tuple(value)
-        case "SORT_QUERY" | "VARY_ON_READ" | "DURABLE":
+        case "SORT_QUERY" | "VARY_ON_READ" | "DURABLE" | "AUDIT":
             expected = "True or False"
             if isinstance(value, bool):
                 return value

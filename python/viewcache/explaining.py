@@ -22,7 +22,7 @@ from django.http import HttpRequest, HttpResponse, parse_cookie
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, resolve
 
-from . import _core, activated, conf, pipeline, queries, reads, slots
+from . import _core, activated, audited, conf, pipeline, queries, reads, slots
 from .explanation import Explanation, Input, Page, Read, Recipe, Rendering, Scope
 from .inputs import inputs
 from .mixins import CacheMixin
@@ -128,6 +128,8 @@ class _Run:
         self.request.get_host()  # says at once when the host is not the site's
         cast(Any, self.request)._dont_enforce_csrf_checks = True
         self.request.__dict__[STORE] = self._store
+        if render:
+            audited.ask(self.request)
         self.view: Callable[..., Any] | None = None
         self.asked_by: list[str] = []
         self.language: str | None = None
@@ -322,7 +324,7 @@ def _scopes(
 
 
 def _rendering(run: _Run) -> Rendering:
-    visit, seen = run.visit, reads.of(run.request)
+    visit, seen, audit = run.visit, reads.of(run.request), audited.of(run.request)
     entries: list[Entry] = []
     refusal = timeout = None
     if visit is None:
@@ -346,6 +348,7 @@ def _rendering(run: _Run) -> Rendering:
         all_cookies=seen.all if seen else None,
         session=seen.session if seen else None,
         csrf_token=seen.token if seen else None,
+        unkeyed=audit.unkeyed if audit else (),
     )
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
+from .audit import Unkeyed
+
 
 @dataclass(frozen=True)
 class Input:
@@ -90,6 +92,8 @@ class Rendering:
     session: str | None
     #: Where a CSRF token was asked for first; it is filled in for each visitor.
     csrf_token: str | None
+    #: What was read and is not in the key of the page, if it may be stored.
+    unkeyed: tuple[Unkeyed, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,8 @@ class UpdateCacheMiddleware(_Middleware):
         """Note which cookies and rows are read from here on, by middleware and by the view."""
         queries.begin_if_untold(request)
         cache_status.leave_to_me(request)
-        if request.method in ("GET", "HEAD") and conf.get().VARY_ON_READ:
+        site = conf.get()
+        if request.method in ("GET", "HEAD") and (site.VARY_ON_READ or site.AUDIT):
             reads.watch(request)
 
     def process_response(

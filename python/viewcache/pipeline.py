@@ -18,7 +18,7 @@ from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from . import commit, conf, lease, listing, page, policy, reads, signals, slots, stampede
+from . import audit, commit, conf, lease, listing, page, policy, reads, signals, slots, stampede
 from . import request as canonical
 from .policy import Area, Permission
 from .store import Entry, Store
@@ -129,7 +129,8 @@ def _begin(request: HttpRequest, area: Area) -> Visit | None:
     if refusal is not None:
         visit.reason = refusal
         return visit
-    if conf.get().VARY_ON_READ:
+    site = conf.get()
+    if site.VARY_ON_READ or site.AUDIT:
         reads.watch(request, is_late=True)
     visit.store = request.__dict__.get(STORE, Store)(area.alias)
     try:
@@ -145,7 +146,7 @@ def _begin(request: HttpRequest, area: Area) -> Visit | None:
         looks_up(visit)
         visit.lookup.read(visit.tags)
         visit.takes_turns = (
-            conf.get().WAIT_SECONDS > 0
+            site.WAIT_SECONDS > 0
             and visit.lookup.recipe_key not in stampede.passes
             and STORE not in request.__dict__
             and (outer is None or outer.turn is None)
@@ -201,6 +202,8 @@ def store(request: HttpRequest, response: HttpResponseBase, area: Area) -> HttpR
         _put(visit, entries)
         listing.enlist(visit, request, entries)
         signals.made(request, visit)
+        if entries:
+            audit.judge(request, visit, permission)
 
     return policy.judge(request, response, area, put)
 
@@ -223,6 +226,8 @@ async def astore(request: HttpRequest, response: HttpResponseBase, area: Area) -
     await listing.aenlist(visit, request, entries)
     if told:
         await signals.amade(request, visit)
+        if entries:
+            audit.judge(request, visit, told[0])
     return response
 
 

@@ -40,6 +40,7 @@ _DJANGOS = frozenset(
 )
 #: Between those and the cookie there is only this.
 _BETWEEN = (
+    "viewcache.audited",
     "viewcache.reads",
     "django.utils.translation",
     "django.contrib.sessions",
@@ -53,6 +54,8 @@ _KEPT = ("_viewcache", "_cache_update_cache", "_csp", "csp_nonce")
 _PAUSED: ContextVar[tuple[Reads, ...]] = ContextVar("viewcache_paused", default=())
 #: What else has to look away in ``apart()``.
 _beside: Callable[[], AbstractContextManager[None]] = nullcontext
+#: Told of each request that begins to be watched: the audit watches more of it.
+_on_watch: Callable[[HttpRequest, Reads], None] | None = None
 
 
 class Reads:
@@ -194,6 +197,12 @@ def on_apart(told: Callable[[], AbstractContextManager[None]] | None) -> None:
     _beside = told or nullcontext
 
 
+def on_watch(told: Callable[[HttpRequest, Reads], None] | None) -> None:
+    """Have this function told of each request that begins to be watched."""
+    global _on_watch
+    _on_watch = told
+
+
 def watch(request: HttpRequest, *, is_late: bool = False) -> Reads:
     """
     Watch this request from here on. Watching twice is watching once.
@@ -204,21 +213,23 @@ def watch(request: HttpRequest, *, is_late: bool = False) -> Reads:
     if reads is None:
         reads = Reads(is_late=is_late and "COOKIES" in request.__dict__)
         request.__dict__[_ATTRIBUTE] = reads
-        request.__class__ = _watched(cast(Any, type(request)))
-        request.META = _Meta(request.META, reads)
+        request.__class__ = watched(cast(Any, type(request)))
+        request.META = Meta(request.META, reads)
         known = request.__dict__
         if "environ" in known:
             known["environ"] = request.META
         if "scope" in known:
-            known["scope"] = _Scope(known["scope"], reads)
+            known["scope"] = Scope(known["scope"], reads)
         if "COOKIES" in known:
             known["COOKIES"] = _Cookies(known["COOKIES"], reads)
         if "headers" in known:
-            known["headers"] = _Headers(request.META, reads)
+            known["headers"] = Headers(request.META, reads)
         if "session" in known:
             _watch_session(known["session"], reads)
         if "_messages" in known:
             _watch_messages(known["_messages"], reads)
+        if _on_watch is not None:
+            _on_watch(request, reads)
     return cast(Reads, reads)
 
 
@@ -238,7 +249,7 @@ def of(request: HttpRequest) -> Reads | None:
 
 
 @cache
-def _watched(kind: Any) -> type[HttpRequest]:
+def watched(kind: Any) -> type[HttpRequest]:
     """The class of a request of this class that is watched."""
 
     class Watched(kind):  # type: ignore[misc]
@@ -251,7 +262,7 @@ def _watched(kind: Any) -> type[HttpRequest]:
 
         @cached_property
         def headers(self) -> HttpHeaders:
-            return _Headers(self.META, self.__dict__[_ATTRIBUTE])
+            return Headers(self.META, self.__dict__[_ATTRIBUTE])
 
         def __copy__(self) -> Any:
             copied = kind.__new__(type(self))
@@ -399,6 +410,9 @@ class _Cookies(dict[str, str]):
         dict.__init__(self, cookies or {_NOTHING: ""})
         self._reads = reads
 
+    def note_all(self) -> None:
+        self._reads.note_all()
+
     def __getitem__(self, name: str) -> str:
         self._reads.note(name)
         return dict.__getitem__(self, name)
@@ -424,41 +438,46 @@ class _Cookies(dict[str, str]):
         return dict.setdefault(self, name, default)
 
 
-class _Meta(dict[str, Any]):
+class Meta(dict[str, Any]):
     """``request.META``: the raw ``Cookie`` header notes all, Django's CSRF flag its use."""
 
     def __init__(self, meta: dict[str, Any], reads: Reads) -> None:
         dict.__init__(self, meta)
         self._reads = reads
 
-    def _note(self, name: object) -> None:
+    def note_all(self) -> None:
+        """Everything was read, or there is no telling what."""
+        self._reads.note_all()
+
+    def note(self, name: object) -> None:
+        """One entry was read."""
         if name == "HTTP_COOKIE":
             self._reads.note_all()
         elif name == "CSRF_COOKIE":
             self._reads.note_secret()
 
     def __getitem__(self, name: str) -> Any:
-        self._note(name)
+        self.note(name)
         return dict.__getitem__(self, name)
 
     def __delitem__(self, name: str) -> None:
-        self._note(name)
+        self.note(name)
         dict.__delitem__(self, name)
 
     def __contains__(self, name: object) -> bool:
-        self._note(name)
+        self.note(name)
         return dict.__contains__(self, name)
 
     def get(self, name: str, default: Any = None) -> Any:
-        self._note(name)
+        self.note(name)
         return dict.get(self, name, default)
 
     def pop(self, name: str, *default: Any) -> Any:
-        self._note(name)
+        self.note(name)
         return dict.pop(self, name, *default)
 
     def setdefault(self, name: str, default: Any = None) -> Any:
-        self._note(name)
+        self.note(name)
         return dict.setdefault(self, name, default)
 
     def __setitem__(self, name: str, value: Any) -> None:
@@ -471,53 +490,68 @@ class _Meta(dict[str, Any]):
             self[name] = value
 
 
-class _Scope(dict[str, Any]):
+class Scope(dict[str, Any]):
     """``request.scope`` under ASGI: its raw headers note all."""
 
     def __init__(self, scope: dict[str, Any], reads: Reads) -> None:
         dict.__init__(self, scope)
         self._reads = reads
 
-    def __getitem__(self, name: str) -> Any:
+    def note_all(self) -> None:
+        """Everything was read, or there is no telling what."""
+        self._reads.note_all()
+
+    def note(self, name: object) -> None:
+        """One entry was read."""
         if name == "headers":
             self._reads.note_all()
+
+    def __getitem__(self, name: str) -> Any:
+        self.note(name)
         return dict.__getitem__(self, name)
 
     def get(self, name: str, default: Any = None) -> Any:
-        if name == "headers":
-            self._reads.note_all()
+        self.note(name)
         return dict.get(self, name, default)
 
 
-class _Headers(HttpHeaders):
+class Headers(HttpHeaders):
     """``request.headers``: ``Cookie``, or all headers at once, note all cookies."""
 
-    def __init__(self, meta: _Meta, reads: Reads) -> None:
+    def __init__(self, meta: Meta, reads: Reads) -> None:
         # A plain copy: that Django builds this mapping from every header is no read.
         super().__init__(dict(dict.items(meta)))
         self._reads = reads
 
-    def __getitem__(self, name: str) -> str:
-        if name.lower().replace("_", "-") == "cookie":
+    def note_all(self) -> None:
+        """Everything was read, or there is no telling what."""
+        self._reads.note_all()
+
+    def note(self, name: str) -> None:
+        """One header was read, by its name in lower case."""
+        if name == "cookie":
             self._reads.note_all()
+
+    def __getitem__(self, name: str) -> str:
+        self.note(name.lower().replace("_", "-"))
         return super().__getitem__(name)
 
     def __iter__(self) -> Iterator[str]:
-        self._reads.note_all()
+        self.note_all()
         return super().__iter__()
 
     def __len__(self) -> int:
-        self._reads.note_all()
+        self.note_all()
         return super().__len__()
 
     def __repr__(self) -> str:
-        self._reads.note_all()
+        self.note_all()
         return super().__repr__()
 
 
 def _noting_all(name: str) -> Callable[..., Any]:
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        self._reads.note_all()
+        self.note_all()
         found: Any = self
         if dict.__contains__(self, _NOTHING):
             found = {key: value for key, value in dict.items(self) if key != _NOTHING}
@@ -527,7 +561,7 @@ def _noting_all(name: str) -> Callable[..., Any]:
     return method
 
 
-for _kind in (_Cookies, _Meta, _Scope):
+for _kind in (_Cookies, Meta, Scope):
     for _name in (
         "__eq__",
         "__ne__",
@@ -566,11 +600,7 @@ def _place(*, but: Collection[str] = _DJANGOS) -> str | None:
         return "unknown"
     if but and (module in but or _sets_csrf_cookie(frame)):
         return None
-    caller = _caller(frame)
-    place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-    if caller is None or caller is frame:
-        return place
-    return f"{place}, for {caller.f_code.co_filename}:{caller.f_lineno}"
+    return place_of(frame)
 
 
 def _sets_csrf_cookie(frame: FrameType) -> bool:
@@ -580,13 +610,22 @@ def _sets_csrf_cookie(frame: FrameType) -> bool:
     )
 
 
+def place_of(frame: FrameType) -> str:
+    """File and line of this frame; where it is Django's, also of the site's code that called it."""
+    site = caller(frame)
+    place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    if site is None or site is frame:
+        return place
+    return f"{place}, for {site.f_code.co_filename}:{site.f_lineno}"
+
+
 def place_of_caller() -> str | None:
     """The file and line of the site's own code that is running, if it is."""
-    frame = _caller(sys._getframe(1))
+    frame = caller(sys._getframe(1))
     return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else None
 
 
-def _caller(frame: FrameType | None) -> FrameType | None:
+def caller(frame: FrameType | None) -> FrameType | None:
     """The innermost frame outside Django and viewcache; none beyond what called the view."""
     while frame is not None:
         module = frame.f_globals.get("__name__", "")

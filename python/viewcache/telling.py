@@ -210,6 +210,9 @@ def _rendering(made: Rendering) -> Iterator[str]:
         yield f"  the session, and so its cookie, was used at {_place(made.session)}"
     if made.csrf_token:
         yield f"  a CSRF token (filled in for each visitor) was made at {_place(made.csrf_token)}"
+    for item in made.unkeyed:
+        yield f"  NOT IN THE KEY: {item.what}, read at {_place(item.where)}"
+        yield f"    {item.advice}"
     if not conf.get().VARY_ON_READ:
         yield '  what reads cookies is not watched: VIEWCACHE["VARY_ON_READ"] is off'
     elif not (made.cookies or made.all_cookies or made.session):

@@ -105,8 +105,8 @@ WAYS: dict[str, Callable[[Any, str], str | None]] = {
 #: What each way goes through; without it, the way is not seen.
 BLINDED = {
     "get": ("_Cookies", "get"),
-    "headers": ("_Headers", "__getitem__"),
-    "meta": ("_Meta", "get"),
+    "headers": ("Headers", "__getitem__"),
+    "meta": ("Meta", "get"),
     "copy": ("_Cookies", "keys"),
     "iteration": ("_Cookies", "items"),
     "template": ("_Cookies", "__getitem__"),

@@ -29,9 +29,11 @@ class Seen:
         return set(watched.names), watched.all is not None
 
 
-@pytest.fixture(params=["wsgi", "asgi"])
-def seen(request: pytest.FixtureRequest, rf: Any, async_rf: Any) -> Seen:
-    return Seen((rf if request.param == "wsgi" else async_rf).get)
+@pytest.fixture(params=["wsgi", "asgi", "audited wsgi", "audited asgi"])
+def seen(request: pytest.FixtureRequest, settings: Any, rf: Any, async_rf: Any) -> Seen:
+    """An audit sees more, and of the cookies the same."""
+    settings.VIEWCACHE = {"AUDIT": "audited" in request.param}
+    return Seen((rf if "wsgi" in request.param else async_rf).get)
 
 
 @pytest.fixture

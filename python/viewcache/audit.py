@@ -1,0 +1,178 @@
+"""
+``VIEWCACHE["AUDIT"]``: what was read of a request while its page was made, and is not in its key.
+
+Such a page is shared by visitors who differ in what was read. The audit watches more of a request
+than :mod:`viewcache.reads` does: headers, the query, the visitor's address. What was read is held
+against the key once the page is stored. ``explain(render=True)`` always looks, whatever the
+setting.
+
+It sees what goes through the request, and nothing else: not the time, not the database (that is
+``TRACK``'s), not a service that a view calls.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+
+from . import _core, conf, reads
+from .audited import Audit, of
+from .policy import Permission
+from .visit import Visit
+
+
+class UnkeyedReadWarning(RuntimeWarning):
+    """A page shows what its key does not have, or may: visitors who differ in it share it."""
+
+
+@dataclass(frozen=True)
+class Unkeyed:
+    """Something that was read while the page was made, and is not in its key."""
+
+    #: ``"header"``, ``"META"``, ``"query"`` or ``"cookie"``.
+    kind: str
+    #: Empty for all at once: every header, the raw query, every cookie.
+    name: str
+    #: File and line of the first read.
+    where: str
+    #: What to do about it.
+    advice: str
+
+    @property
+    def what(self) -> str:
+        """As a sentence names it."""
+        if self.name:
+            return f"{'request.META' if self.kind == 'META' else f'the {self.kind}'} {self.name}"
+        return {"query": "the query string as it was sent", "header": "all headers at once"}.get(
+            self.kind, "all cookies at once"
+        )
+
+
+#: A request with these is refused, or answered by a status that is never stored, or is told apart
+#: by other means.
+_JUDGED = frozenset(
+    {
+        "cookie",
+        "host",
+        "if-match",
+        "if-modified-since",
+        "if-none-match",
+        "if-range",
+        "if-unmodified-since",
+        "range",
+        "transfer-encoding",
+    }
+)
+_CREDENTIALS = frozenset({"authorization", "proxy-authorization"})
+
+_VARY = (
+    "Name it in Vary (django.views.decorators.vary.vary_on_headers), or say that the page is "
+    "private (cache_control(private=True))."
+)
+_LANGUAGE = (
+    "The language that Django chose is in the key instead: use request.LANGUAGE_CODE, or say that "
+    "the page is private (cache_control(private=True))."
+)
+_PRIVATE = (
+    "No Vary can name it. Make what it is needed for in a slot (viewcache.slot), or say that the "
+    "page is private (cache_control(private=True))."
+)
+_QUERY = "Name it in cache_page(query=[…]), or take it out of VIEWCACHE['IGNORE_QUERY']."
+_COOKIE = "Name it in cache_page(cookies=[…]), or take it out of VIEWCACHE['IGNORE_COOKIES']."
+_NOT_WATCHED = "Let the response say Vary: Cookie, or switch VIEWCACHE['VARY_ON_READ'] on."
+
+
+def judge(request: HttpRequest, visit: Visit, permission: Permission | str) -> None:
+    """
+    A page was stored. Note what it depends on that its key does not have, and warn of it with
+    ``UnkeyedReadWarning``, at the line that read it. A warning that a filter makes an error is
+    raised.
+    """
+    audit = of(request)
+    if audit is None or isinstance(permission, str) or visit.lookup is None:
+        return
+    audit.unkeyed = tuple(_unkeyed(request, audit, visit, permission))
+    if visit.store is None or visit.store.is_dry:
+        return
+    match = request.resolver_match
+    page = f"The page of {match.view_name}" if match else f"The page at {request.path}"
+    for found in audit.unkeyed:
+        file, _, line = found.where.rpartition(", for ")[2].rpartition(":")
+        warnings.warn_explicit(
+            f"{page} depends on {found.what}, which is not in its key, so visitors who differ in "
+            f"it share the page. {found.advice}",
+            UnkeyedReadWarning,
+            file or found.where,
+            int(line) if line.isdecimal() else 0,
+            registry=_warned,
+        )
+
+
+#: Python's own note of what it has warned of: once for each text and line, by default.
+_warned: dict[Any, Any] = {}
+
+
+def _unkeyed(
+    request: HttpRequest, audit: Audit, visit: Visit, permission: Permission
+) -> Iterator[Unkeyed]:
+    assert visit.lookup is not None
+    recipe = visit.lookup.recipe
+    headers, cookies = (set(recipe[0]), recipe[1]) if recipe else (set(), [])
+    resolved = _resolved_headers()
+    for name, where in audit.headers.items():
+        if name in headers or name in _JUDGED or name in resolved:
+            continue
+        if name in _CREDENTIALS and not permission.public:
+            continue
+        is_language = name == "accept-language" and settings.USE_I18N
+        yield Unkeyed("header", name, where, _LANGUAGE if is_language else _VARY)
+    if audit.all_headers is not None:
+        yield Unkeyed("header", "", audit.all_headers, "Read those that are needed by their names.")
+    for name, where in audit.meta.items():
+        yield Unkeyed("META", name, where, _PRIVATE)
+    yield from _query(request, audit, visit.area.query)
+    yield from _cookies(audit.reads, cookies)
+
+
+def _resolved_headers() -> set[str]:
+    """Headers whose outcome is in every key by the settings: as the host, or as the scheme."""
+    names = {"x-forwarded-host"} if settings.USE_X_FORWARDED_HOST else set()
+    if settings.SECURE_PROXY_SSL_HEADER:
+        names.add(settings.SECURE_PROXY_SSL_HEADER[0].removeprefix("HTTP_").replace("_", "-"))
+    return {name.lower() for name in names}
+
+
+def _query(request: HttpRequest, audit: Audit, only: _core.Names | None) -> Iterator[Unkeyed]:
+    ignored = _core.Names(list(conf.get().IGNORE_QUERY))
+
+    def enters(name: str) -> bool:
+        return not ignored.matches(name) if only is None else only.matches(name)
+
+    for name, where in audit.query.items():
+        # Who takes the whole looks up each, too.
+        if not enters(name) and where != audit.raw_query:
+            yield Unkeyed("query", name, where, _QUERY)
+    if audit.raw_query is not None:
+        pairs = _core.query_pairs(dict.get(request.META, "QUERY_STRING", ""))
+        left_out = sorted({name for name, _ in pairs if not enters(name)})
+        if left_out:
+            advice = f"It holds {', '.join(left_out)}, which the key leaves out."
+            yield Unkeyed("query", "", audit.raw_query, f"{advice} {_QUERY}")
+
+
+def _cookies(seen: reads.Reads, keyed: list[str] | None) -> Iterator[Unkeyed]:
+    ignored = _core.Names(list(conf.get().IGNORE_COOKIES))
+    advice = _COOKIE if conf.get().VARY_ON_READ else _NOT_WATCHED
+    read = dict(seen.names)
+    if seen.session:
+        read.setdefault(reads.session_cookie(), seen.session)
+    for name, where in read.items():
+        if ignored.matches(name) or (keyed is not None and name not in keyed):
+            yield Unkeyed("cookie", name, where, advice)
+    if seen.all is not None and keyed is not None:
+        yield Unkeyed("cookie", "", seen.all, advice)
