@@ -27,6 +27,7 @@ pub mod record;
 pub mod request;
 pub mod scope;
 pub mod sightings;
+pub mod signer;
 pub mod slot;
 pub mod sql;
 pub mod uri;

@@ -185,6 +185,7 @@ impl<'a> Page<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::signer::Signer;
 
     fn page(body: &[u8]) -> Page<'_> {
         Page {
@@ -266,6 +267,7 @@ mod tests {
             ..page(&[0; 1000])
         }
         .encode();
-        assert!(bytes.len() <= 1000 + 512, "{}", bytes.len());
+        let signed = Signer::new(&[vec![1]]).sign("key", bytes);
+        assert!(signed.len() <= 1000 + 512, "{}", signed.len());
     }
 }

@@ -10,6 +10,7 @@ use crate::glob::Globs;
 use crate::key::{Fields, hex};
 use crate::query;
 use crate::recipe::{Cookies, Recipe};
+use crate::signer::Signer;
 
 /// The values of the request's headers, by lower-case name.
 pub trait Headers {
@@ -42,6 +43,8 @@ pub struct Site {
     pub release: String,
     pub ignored_cookies: Globs,
     pub query: query::Rules,
+    /// What pages and recipes are signed with.
+    pub signer: Signer,
 }
 
 impl Site {
@@ -59,7 +62,14 @@ impl Site {
             release,
             ignored_cookies,
             query,
+            signer: Signer::default(),
         }
+    }
+
+    /// The same, with pages and recipes that are signed.
+    #[must_use]
+    pub fn signed(self, signer: Signer) -> Self {
+        Self { signer, ..self }
     }
 }
 

@@ -7,6 +7,7 @@ use _core::glob::Globs;
 use _core::query::Rules;
 use _core::recipe::Recipe;
 use _core::record::Page;
+use _core::signer::Signer;
 use _core::{cookie, query, scope, slot, vary};
 
 /// A name, and what must hold.
@@ -28,7 +29,7 @@ fn text(data: &[u8]) -> String {
 /// A record is read or refused; what is read holds no more than the bytes did, and is written the
 /// same again. Lengths are tried with a checksum that is right, too.
 pub fn record(data: &[u8]) {
-    for magic in [*b"VCP1", *b"VCR1"] {
+    for magic in [*b"VCP2", *b"VCR1"] {
         let mut sealed = magic.to_vec();
         sealed.extend(crc32(data).to_le_bytes());
         sealed.extend(data);
@@ -43,6 +44,12 @@ pub fn record(data: &[u8]) {
         }
     }
     let _ = slot::cut(data, None, &[]);
+    // What was signed is read again, under its own key; nobody guesses a signature.
+    let signer = Signer::new(&[b"secret".to_vec()]);
+    assert_eq!(signer.unsign("key", data), None);
+    let stored = signer.sign("key", data.to_vec());
+    assert_eq!(signer.unsign("key", &stored), Some(data));
+    assert_eq!(signer.unsign("another key", &stored), None);
 }
 
 /// CRC-32 (IEEE), so that the fuzzer gets past the checksum without a dependency.

@@ -71,7 +71,12 @@ class Site:
         sort_query: bool,
         memory_entries: int,
         memory_bytes: int,
-    ) -> Site: ...
+        sign_with: Sequence[bytes],
+    ) -> Site:
+        """
+        ``sign_with``: keys for HMAC-SHA-256. With the first, pages and recipes are signed; those
+        that none of them has signed are misses. Without any, nothing is signed.
+        """
     def look_up(
         self,
         meta: dict[str, Any],

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
+from django.utils.crypto import salted_hmac
 
 from . import _core, breaker, stampede
 
@@ -79,6 +80,9 @@ class Settings:
     #: (headers, cookies, ignored query parameters, the visitor's address), at the line that read
     #: it? For development and tests.
     AUDIT: bool = False
+    #: Sign pages, and what URLs vary on, with ``SECRET_KEY``? Those that neither it nor one of
+    #: ``SECRET_KEY_FALLBACKS`` has signed are none then: for a cache that others can write to.
+    SIGN: bool = False
     #: Functions of the database, beyond its own, that read and write no table: statements that
     #: call any other are not understood.
     PURE_FUNCTIONS: tuple[str, ...] = ()
@@ -138,7 +142,7 @@ def _check(name: str, value: Any) -> Any:
                 isinstance(item, str) for item in value
             ):
                 return tuple(value)
-        case "SORT_QUERY" | "VARY_ON_READ" | "DURABLE" | "AUDIT":
+        case "SORT_QUERY" | "VARY_ON_READ" | "DURABLE" | "AUDIT" | "SIGN":
             expected = "True or False"
             if isinstance(value, bool):
                 return value
@@ -219,7 +223,17 @@ def site() -> _core.Site:
         sort_query=conf.SORT_QUERY,
         memory_entries=conf.MEMORY_ENTRIES,
         memory_bytes=conf.MEMORY_BYTES,
+        sign_with=_sign_with() if conf.SIGN else (),
     )
+
+
+def _sign_with() -> list[bytes]:
+    """The keys to sign with, the current one first; derived as ``django.core.signing`` does."""
+    secrets = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    return [
+        salted_hmac("viewcache.SIGN", "record", secret, algorithm="sha256").digest()
+        for secret in secrets
+    ]
 
 
 @cache
@@ -230,7 +244,7 @@ def inventory() -> _core.Inventory:
 
 
 def _forget(*, setting: str, **kwargs: Any) -> None:
-    if setting == "VIEWCACHE" or setting.startswith("CACHE"):
+    if setting == "VIEWCACHE" or setting.startswith(("CACHE", "SECRET_KEY")):
         get.cache_clear()
         site.cache_clear()
         inventory.cache_clear()

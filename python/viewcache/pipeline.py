@@ -159,6 +159,12 @@ def _answer(request: HttpRequest, visit: Visit) -> HttpResponse | None:
     hit = visit.lookup.hit or visit.stale
     if hit is None:
         code, scope = visit.lookup.miss or ("", None)
+        if code == "unsigned" and not (visit.store and visit.store.is_dry):
+            logger.warning(
+                "viewcache found a page of %s that this site has not signed, and overwrites it. "
+                "Was SIGN or SECRET_KEY changed? If not, somebody else writes to the cache.",
+                request.path,
+            )
         miss(request, visit, f"{code} {scope}" if scope else code)
         return None
     if (dirty := commit.dirty()) and not dirty.isdisjoint(

@@ -33,6 +33,11 @@ MISSES = {
     ),
     "timed-out": "the page was stored, and its time is over.",
     "damaged": "what lies under the page's key is no page of this request. It is overwritten.",
+    "unsigned": (
+        "what lies under the key was not signed with SECRET_KEY or one of SECRET_KEY_FALLBACKS: it "
+        "was stored before SIGN was switched on, with another key, or by somebody else. It is "
+        "overwritten."
+    ),
     "not-public": "the request carries Authorization, and the page does not say it is public.",
 }
 

@@ -11,11 +11,17 @@ use crate::request::Headers;
 impl LookUp {
     /// Whether the page can be judged already: the guess was right.
     pub(super) fn receive_recipe(&mut self, found: &dyn Found, headers: &dyn Headers) -> bool {
-        let Some(recipe) = found.bytes(&self.recipe_key).and_then(Recipe::decode) else {
+        let stored = found.bytes(&self.recipe_key);
+        let opened = stored.and_then(|bytes| self.site.signer.unsign(&self.recipe_key, bytes));
+        let Some(recipe) = opened.and_then(Recipe::decode) else {
             self.memory.forget(&self.request.url);
             self.recipe = None;
             self.pages.clear();
-            self.stage = Stage::Missed(Miss::UnknownUrl);
+            self.stage = Stage::Missed(if stored.is_some() && opened.is_none() {
+                Miss::Unsigned
+            } else {
+                Miss::UnknownUrl
+            });
             return false;
         };
         let guessed = self
@@ -41,6 +47,10 @@ impl LookUp {
         for at in 0..self.pages.len() {
             let (key, digest) = &self.pages[at];
             let Some(bytes) = found.bytes(key) else {
+                continue;
+            };
+            let Some(bytes) = self.site.signer.unsign(key, bytes) else {
+                best = Miss::Unsigned;
                 continue;
             };
             let Some(page) = Page::decode(bytes) else {

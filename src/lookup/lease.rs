@@ -92,7 +92,7 @@ impl LookUp {
         recipe.expires_at = now.saturating_add(RECIPE_MILLISECONDS);
         let entry = (
             self.recipe_key.clone(),
-            recipe.encode(),
+            self.site.signer.sign(&self.recipe_key, recipe.encode()),
             RECIPE_MILLISECONDS / 1000,
         );
         let recipe = Arc::new(recipe);
@@ -202,7 +202,9 @@ impl LookUp {
         let kept = response
             .timeout
             .saturating_add(response.stale.longest().into());
-        let mut entries = vec![(page_key(&digest), page.encode(), kept)];
+        let key = page_key(&digest);
+        let record = self.site.signer.sign(&key, page.encode());
+        let mut entries = vec![(key, record, kept)];
         let kept = kept.saturating_mul(1000);
         self.pages = vec![(page_key(&digest), digest)];
         let lasts = self.recipe.is_some() && recipe.expires_at >= now.saturating_add(kept);
@@ -210,7 +212,8 @@ impl LookUp {
             let life = kept.saturating_add(RECIPE_MILLISECONDS);
             recipe.expires_at = now.saturating_add(life);
             // After the page, so that whoever knows the recipe finds it.
-            entries.push((self.recipe_key.clone(), recipe.encode(), life / 1000));
+            let record = self.site.signer.sign(&self.recipe_key, recipe.encode());
+            entries.push((self.recipe_key.clone(), record, life / 1000));
         }
         let recipe = Arc::new(recipe);
         self.memory.put(self.request.url, Arc::clone(&recipe));

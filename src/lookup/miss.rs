@@ -19,6 +19,8 @@ pub enum Miss {
     TimedOut,
     /// What lies under the key is no record, or one of another request.
     Damaged,
+    /// What lies under the key was not signed by this site.
+    Unsigned,
     /// The request carries `Authorization` and the page does not say `public`.
     NotPublic,
 }
@@ -36,6 +38,7 @@ impl Miss {
             Self::Closed(scope) => ("closed", Some(scope)),
             Self::TimedOut => ("timed-out", None),
             Self::Damaged => ("damaged", None),
+            Self::Unsigned => ("unsigned", None),
             Self::NotPublic => ("not-public", None),
         }
     }

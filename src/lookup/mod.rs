@@ -219,6 +219,12 @@ impl LookUp {
         self.recipe.as_deref()
     }
 
+    /// Bytes at the end of a stored record that are not the record's own: its signature.
+    #[must_use]
+    pub fn signature_length(&self) -> usize {
+        self.site.signer.length()
+    }
+
     #[must_use]
     pub fn request(&self) -> &Request {
         &self.request

@@ -8,6 +8,7 @@ use crate::glob::Globs;
 use crate::query;
 use crate::recipe::Cookies;
 use crate::record::Windows;
+use crate::signer::Signer;
 
 #[derive(Default)]
 struct Cache {
@@ -505,4 +506,59 @@ fn a_page_that_came_to_its_end_opens_a_new_turn() {
     assert_eq!(found.turn_key(), world.look_up("", 70_000).0.turn_key());
     world.expire("tag:t");
     assert_ne!(world.look_up("", 0).0.turn_key(), turn);
+}
+
+/// A world whose records are signed with the first of these keys.
+fn signed_world(keys: &[&str]) -> World {
+    let mut world = World::new();
+    sign_with(&mut world, keys);
+    world
+}
+
+/// The same site in another process: nothing is remembered.
+fn sign_with(world: &mut World, keys: &[&str]) {
+    let keys: Vec<Vec<u8>> = keys.iter().map(|key| key.as_bytes().to_vec()).collect();
+    let site = Site::new("", String::new(), Globs::default(), query::Rules::default());
+    world.site = Arc::new(site.signed(Signer::new(&keys)));
+    world.memory = Arc::new(Memory::new(100, 100_000));
+}
+
+#[test]
+fn a_signed_page_is_served_and_anything_else_is_a_miss() {
+    let mut world = signed_world(&["secret"]);
+    world.store_page(&[]);
+    let (found, _) = world.look_up("", 0);
+    let page = found.hit().unwrap().to_string();
+    assert_eq!(found.signature_length(), 32);
+    let honest = world.cache.bytes.clone();
+    for key in [page, found.recipe_key.clone()] {
+        // Unsigned, of another key, cut.
+        let stored = &honest[&key];
+        let record = stored[..stored.len() - 32].to_vec();
+        let moved = world.site.signer.sign("viewcache.p1.other", record.clone());
+        for forged in [record, moved, stored[..20].to_vec(), Vec::new()] {
+            world.cache.bytes.insert(key.clone(), forged);
+            world.memory = Arc::new(Memory::new(100, 100_000));
+            assert_eq!(world.look_up("", 0).0.miss(), Some(&Miss::Unsigned));
+        }
+        world.cache.bytes.clone_from(&honest);
+    }
+    assert!(world.look_up("", 0).0.hit().is_some());
+}
+
+#[test]
+fn what_an_older_secret_has_signed_is_served_while_it_is_a_fallback() {
+    let mut world = signed_world(&["old"]);
+    world.store_page(&[]);
+    sign_with(&mut world, &["new", "old"]);
+    assert!(world.look_up("", 0).0.hit().is_some());
+    sign_with(&mut world, &["new"]);
+    assert_eq!(world.look_up("", 0).0.miss(), Some(&Miss::Unsigned));
+    // Nobody signs any more: what is signed is no record.
+    sign_with(&mut world, &[]);
+    assert_eq!(world.look_up("", 0).0.miss(), Some(&Miss::UnknownUrl));
+    world.store_page(&[]);
+    assert!(world.look_up("", 0).0.hit().is_some());
+    sign_with(&mut world, &["new"]);
+    assert_eq!(world.look_up("", 0).0.miss(), Some(&Miss::Unsigned));
 }

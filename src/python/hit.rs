@@ -8,16 +8,29 @@ use crate::slot;
 
 /// A page that answers a request.
 #[pyclass(frozen, module = "viewcache._core")]
-pub struct Hit(Py<PyBytes>);
+pub struct Hit {
+    stored: Py<PyBytes>,
+    /// Bytes of the signature that follows the record.
+    signature_length: usize,
+}
 
 impl Hit {
-    pub(super) fn new(record: Py<PyBytes>) -> Self {
-        Self(record)
+    pub(super) fn new(stored: Py<PyBytes>, signature_length: usize) -> Self {
+        Self {
+            stored,
+            signature_length,
+        }
+    }
+
+    fn record<'a>(&'a self, py: Python<'_>) -> &'a [u8] {
+        let stored = self.stored.as_bytes(py);
+        let end = stored.len().saturating_sub(self.signature_length);
+        stored.get(..end).unwrap_or(stored)
     }
 
     /// The look-up has decoded and checked this record before.
     fn page<'a>(&'a self, py: Python<'_>) -> PyResult<Page<'a>> {
-        Page::decode_again(self.0.as_bytes(py))
+        Page::decode_again(self.record(py))
             .ok_or_else(|| pyo3::exceptions::PyValueError::new_err("The record is no page."))
     }
 }
@@ -56,7 +69,7 @@ impl Hit {
     /// What tells this record from any other: its checksum, its times and its fingerprint.
     #[getter]
     fn identity<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        let record = self.0.as_bytes(py);
+        let record = self.record(py);
         PyBytes::new(py, record.get(..IDENTITY).unwrap_or(record))
     }
 

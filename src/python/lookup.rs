@@ -113,7 +113,11 @@ impl LookUp {
     fn hit(&self, py: Python<'_>) -> Option<Hit> {
         let state = self.state();
         state.machine.hit()?;
-        Some(Hit::new(state.record.as_ref()?.clone_ref(py)))
+        let signature_length = state.machine.signature_length();
+        Some(Hit::new(
+            state.record.as_ref()?.clone_ref(py),
+            signature_length,
+        ))
     }
 
     /// The page that may be served although it is stale: while another request renders it, or in
@@ -128,7 +132,10 @@ impl LookUp {
             found.while_revalidate
         };
         let record = may.then_some(state.record.as_ref())??;
-        Some(Hit::new(record.clone_ref(py)))
+        Some(Hit::new(
+            record.clone_ref(py),
+            state.machine.signature_length(),
+        ))
     }
 
     /// Since when the page is stale, in seconds since the epoch.

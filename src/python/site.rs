@@ -15,6 +15,7 @@ use crate::recipe::Memory;
 use crate::request::{self, Method, Parts, Request};
 use crate::scope;
 use crate::sightings::Sightings;
+use crate::signer::Signer;
 
 /// A compiled list of patterns.
 #[pyclass(frozen, module = "viewcache._core")]
@@ -56,7 +57,8 @@ impl Site {
 #[pymethods]
 impl Site {
     #[new]
-    #[pyo3(signature = (key_prefix, *, release, ignore_cookies, ignore_query, sort_query, memory_entries, memory_bytes))]
+    #[pyo3(signature = (key_prefix, *, release, ignore_cookies, ignore_query, sort_query, memory_entries, memory_bytes, sign_with))]
+    #[allow(clippy::too_many_arguments)]
     fn new(
         key_prefix: &str,
         release: String,
@@ -65,6 +67,7 @@ impl Site {
         sort_query: bool,
         memory_entries: usize,
         memory_bytes: usize,
+        sign_with: Vec<Vec<u8>>,
     ) -> Self {
         let query = Rules {
             ignored: Globs::new(ignore_query),
@@ -72,7 +75,7 @@ impl Site {
         };
         let site = request::Site::new(key_prefix, release, Globs::new(ignore_cookies), query);
         Self {
-            shared: Arc::new(site),
+            shared: Arc::new(site.signed(Signer::new(&sign_with))),
             memory: Arc::new(Memory::new(memory_entries, memory_bytes)),
             sightings: Arc::new(Sightings::new(memory_entries)),
         }

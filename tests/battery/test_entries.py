@@ -157,6 +157,121 @@ def test_no_entry_of_ours_is_a_pickle(served: Served) -> None:
             assert value[:3] in (b"VCP", b"VCR")
 
 
+# -- Signed ---------------------------------------------------------------------------------------
+
+KEYS = {"VIEWCACHE": {"SIGN": True}, "SECRET_KEY": "a" * 50, "SECRET_KEY_FALLBACKS": []}
+
+
+@pytest.fixture
+def signing(served: Served) -> Served:
+    """Sites that sign what they store."""
+    for name, value in KEYS.items():
+        setattr(served.settings, name, value)
+    return served
+
+
+def forget() -> None:
+    """As another process: no recipe is remembered."""
+    conf.site.cache_clear()
+
+
+@pytest.mark.case(60)
+def test_a_signed_page_is_what_it_was(signing: Served) -> None:
+    site = signing(lambda request, number: HttpResponse(b"body %d" % number), per_site=True)
+    first = site.get()
+    for response in (site.get(), site.get(headers={"If-None-Match": "x"})):
+        assert status(response)[0] == "hit"
+        assert response.content == b"body 1"
+    forget()
+    assert status(site.get())[0] == "hit"
+    head = site.get(method="HEAD")
+    assert (status(head)[0], head.content) == ("hit", b"")
+    record = site.entries(first)[site.keys(first)["page"]]
+    headers = sum(len(name) + len(value) + 8 for name, value in first.items())
+    assert len(record) <= len(b"body 1") + 512 + headers
+
+
+@pytest.mark.case(60)
+@pytest.mark.parametrize("kind", ["page", "recipe"])
+def test_a_forged_record_is_served_only_where_nothing_is_signed(
+    signing: Served, kind: str, caplog: Any
+) -> None:
+    """The attacker knows the format and the checksum, and not the secret."""
+    for signs in (False, True):
+        signing.settings.VIEWCACHE = {"SIGN": signs}
+        site = signing(lambda request, number: HttpResponse(b"honest %d" % number))
+        response = site.get(f"/{signs}/")
+        key = site.keys(response)[kind]
+        record = site.backend.cache.get(key)
+        forged = sealed(record.replace(b"honest", b"forged"))
+        # What the site itself once signed does not help to sign anything else.
+        for attempt in (forged, forged[:-32] + record[-32:], forged + record[-32:]):
+            site.backend.cache.set(key, attempt, 600)
+            forget()
+            response = site.get(f"/{signs}/")
+            assert response.status_code == 200
+            if signs:
+                assert response.content.startswith(b"honest")
+                assert status(response) == ("stored", "")
+                assert "has not signed" in caplog.text
+                caplog.clear()
+        if not signs and kind == "page":
+            site.backend.cache.set(key, forged, 600)
+            assert site.get(f"/{signs}/").content.startswith(b"forged")
+    assert status(site.get("/True/"))[0] == "hit"
+
+
+@pytest.mark.case(60)
+def test_signed_entries_that_are_swapped_are_misses(signing: Served) -> None:
+    site = signing(lambda request, number: HttpResponse(f"{request.path} {number}"))
+    one, other = (site.keys(site.get(path)) for path in ("/one/", "/two/"))
+    for kind in ("page", "recipe"):
+        mine, theirs = (site.backend.cache.get(keys[kind]) for keys in (one, other))
+        site.backend.cache.set(one[kind], theirs, 600)
+        site.backend.cache.set(other[kind], mine, 600)
+        forget()
+        before = site.renders
+        assert site.get("/one/").content.decode() == f"/one/ {before + 1}"
+        assert site.get("/two/").content.decode() == f"/two/ {before + 2}"
+
+
+@pytest.mark.case(59)
+def test_a_signed_record_that_is_cut_is_a_miss(signing: Served) -> None:
+    site = signing()
+    keys = site.keys(site.get())
+    for kind in ("page", "recipe"):
+        record = site.backend.cache.get(keys[kind])
+        for length in (0, 1, 31, 32, 33, len(record) - 33, len(record) - 32, len(record) - 1):
+            before = site.renders
+            site.backend.cache.set(keys[kind], record[:length], 600)
+            forget()
+            assert site.pages({}, {}) == [before + 1] * 2
+
+
+@pytest.mark.case(17, 60)
+def test_a_secret_that_is_rotated(signing: Served) -> None:
+    site = signing()
+    assert site.pages({}) == [1]
+    # The old one becomes a fallback: its pages live on, and new ones are signed with the new.
+    signing.settings.SECRET_KEY_FALLBACKS = [signing.settings.SECRET_KEY]
+    signing.settings.SECRET_KEY = "b" * 50
+    assert site.pages({}, "/new/") == [1, 2]
+    # It is dropped.
+    signing.settings.SECRET_KEY_FALLBACKS = []
+    assert site.pages("/new/", {}, {}) == [2, 3, 3]
+
+
+@pytest.mark.case(17, 60)
+def test_signing_is_switched_on_and_off(signing: Served) -> None:
+    site = signing()
+    for number, signs in enumerate([False, True, False, True], 1):
+        signing.settings.VIEWCACHE = {"SIGN": signs}
+        assert site.pages({}, {}) == [number, number]
+    # An expiry is everybody's.
+    viewcache.expire(path="/page/")
+    assert site.pages({}) == [5]
+
+
 @pytest.mark.case(61)
 def test_lengths_that_lie(served: Served) -> None:
     """Every four bytes of the records in turn say 2³²-1, with a checksum that is right."""
