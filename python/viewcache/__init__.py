@@ -35,7 +35,12 @@ else:
     }
     _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
+    #: What is named in full: ``viewcache.receivers.expire_instance``.
+    _NAMED_IN_FULL = {"decorators", "middleware", "mixins", "querysets", "receivers", "signals"}
+
     def __getattr__(name):
+        if name in _NAMED_IN_FULL:
+            return import_module(f"{__name__}.{name}")
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
@@ -44,7 +49,7 @@ else:
         return value
 
     def __dir__():
-        return sorted({*globals(), *_HOMES})
+        return sorted({*globals(), *_HOMES, *_NAMED_IN_FULL})
 
 
 __all__ = [

@@ -81,6 +81,10 @@ def test_each_public_name_is_there_and_listed(name: str) -> None:
     assert name in dir(viewcache)
 
 
+def test_a_module_that_is_named_in_full_needs_no_import_of_its_own() -> None:
+    assert "viewcache.receivers" in _loaded("viewcache; viewcache.receivers.expire_instance")
+
+
 def test_no_module_takes_the_place_of_a_public_name() -> None:
     modules = {module.name for module in pkgutil.iter_modules(viewcache.__path__)}
     assert modules.isdisjoint(viewcache.__all__)
