@@ -90,6 +90,12 @@ storm: build servers ## A million random steps of four processes on Redis, and o
 	        --steps $${STEPS:-1000000} $${SEED:+--seed $$SEED} || exit 1; \
 	done
 
+.PHONY: soak
+soak: build servers ## The example blog under gunicorn and uvicorn, MINUTES=10, on Redis, then on Memcached
+	for server in $${SERVERS:-redis memcached}; do \
+	    PYTHONPATH=tests $(BIN)/python -m soak --server $$server --minutes $${MINUTES:-10} || exit 1; \
+	done
+
 .PHONY: matrix
 matrix: parity ## The other Djangos (oldest and newest Python of each): parity, then the Python tests
 	$(MATRIX) pytest --djangos $(DJANGOS)
