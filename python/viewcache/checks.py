@@ -56,6 +56,7 @@ def check(
         *_check_caches(),
         *_check_keys(),
         *_check_sessions(),
+        *_check_wagtail(),
     ]
 
 
@@ -336,4 +337,17 @@ def _check_sessions() -> Iterator[checks.CheckMessage]:
             "SESSION_SAVE_EVERY_REQUEST sets a cookie on each response to a visitor that has a "
             "session, and a response that sets a cookie is not cached.",
             "Switch it off, or expect pages to be cached for visitors without a session only.",
+        )
+
+
+def _check_wagtail() -> Iterator[checks.CheckMessage]:
+    if (
+        apps.is_installed("wagtail")
+        and not apps.is_installed("viewcache.wagtail")
+        and not conf.get().TRACK
+    ):
+        yield _warning(
+            "W014",
+            "Wagtail is installed, and nothing expires the pages that its editors change.",
+            "Add 'viewcache.wagtail' to INSTALLED_APPS.",
         )

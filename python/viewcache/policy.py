@@ -67,6 +67,9 @@ def refuses_request(request: HttpRequest) -> str | None:
         return "method"
     if has_body(request):
         return "request body"
+    if "is_dummy" in request.__dict__:
+        # Wagtail sends its previews of drafts through the middleware, under the page's own URL.
+        return "preview"
     if "/." in request.path and any(part in (".", "..") for part in request.path.split("/")):
         return "dot segments"
     return None

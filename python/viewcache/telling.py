@@ -45,6 +45,7 @@ MISSES = {
 REFUSALS = {
     "method": "only GET and HEAD are cached.",
     "request body": "a request that carries a body is not cached.",
+    "preview": "a preview of Wagtail's is not cached.",
     "dot segments": "a path with . or .. in it is not cached.",
     "path too long": "the path has more than 32 segments or 4096 bytes.",
     "text that is no text": "the request holds text that cannot be encoded.",

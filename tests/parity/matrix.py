@@ -24,7 +24,9 @@ HERE = Path(__file__).parent
 
 # What another Django may change. The searches (tests/property, tests/queries) and the load on
 # several processes say the same in each, and take their time: they run once, in .venv.
-PER_DJANGO = tuple(ROOT / "tests" / name for name in ("django", "reads", "slots", "surfaces"))
+PER_DJANGO = tuple(
+    ROOT / "tests" / name for name in ("django", "reads", "slots", "surfaces", "wagtail")
+)
 
 
 def oldest_python(django: str) -> tuple[int, int]:
