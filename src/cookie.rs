@@ -66,8 +66,9 @@ pub fn value<'a>(header: &'a str, name: &str) -> Option<&'a str> {
 /// ASCII comes back as it was.
 #[must_use]
 pub fn canonical(header: &str) -> Cow<'_, str> {
-    let mut cookies: Vec<Cookie<'_>> = parse_with(header, strip_ascii).collect();
-    if cookies.iter().any(|cookie| !cookie.name.is_ascii()) {
+    let mut cookies = Vec::with_capacity(16);
+    cookies.extend(parse_with(header, strip_ascii));
+    if !header.is_ascii() && cookies.iter().any(|cookie| !cookie.name.is_ascii()) {
         return Cow::Borrowed(header);
     }
     cookies.sort_by(|a, b| a.name.cmp(b.name));
@@ -112,13 +113,21 @@ fn join(cookies: &[Cookie<'_>]) -> String {
 }
 
 /// `str.strip()`: Unicode white space, and the four separators that only Python counts as such.
-fn strip(text: &str) -> &str {
+pub(crate) fn strip(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c))
 }
 
 /// The same, as far as it is ASCII.
 fn strip_ascii(text: &str) -> &str {
-    text.trim_matches(|c: char| matches!(c, '\t'..='\r' | '\u{1c}'..='\u{1f}' | ' '))
+    let is_space = |byte: u8| matches!(byte, b'\t'..=b'\r' | 0x1c..=0x1f | b' ');
+    let bytes = text.as_bytes();
+    // Most have one blank before them and none behind.
+    let start = bytes.iter().position(|byte| !is_space(*byte));
+    let end = bytes.iter().rposition(|byte| !is_space(*byte));
+    match (start, end) {
+        (Some(start), Some(end)) => &text[start..=end],
+        _ => "",
+    }
 }
 
 #[cfg(test)]

@@ -86,7 +86,14 @@ pub fn django_url_digest(url: &str) -> String {
 /// The key under which Django stores the header list of a URL, which its digest stands for.
 #[must_use]
 pub fn django_header_key(key_prefix: &str, url: &str, suffix: &str) -> String {
-    format!("views.decorators.cache.cache_header.{key_prefix}.{url}{suffix}")
+    let parts = [
+        "views.decorators.cache.cache_header.",
+        key_prefix,
+        ".",
+        url,
+        suffix,
+    ];
+    parts.concat()
 }
 
 /// The key under which Django stores a page; `url` and `headers` are digests.
@@ -98,28 +105,51 @@ pub fn django_page_key(
     headers: &str,
     suffix: &str,
 ) -> String {
-    format!("views.decorators.cache.cache_page.{key_prefix}.{method}.{url}.{headers}{suffix}")
+    let parts = [
+        "views.decorators.cache.cache_page.",
+        key_prefix,
+        ".",
+        method,
+        ".",
+        url,
+        ".",
+        headers,
+        suffix,
+    ];
+    parts.concat()
 }
 
 /// The end of both keys: language and time zone, where the settings use them.
 #[must_use]
 pub fn django_suffix(language: Option<&str>, zone: Option<&str>) -> String {
-    [language, zone]
-        .into_iter()
-        .flatten()
-        .flat_map(|part| [".", part])
-        .collect()
+    let mut suffix = String::with_capacity(32);
+    for part in [language, zone].into_iter().flatten() {
+        suffix.push('.');
+        suffix.push_str(part);
+    }
+    suffix
 }
 
 /// Lower-case hexadecimal.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    push_hex(&mut text, bytes);
+    text
+}
+
+/// Digests to hexadecimal, a piece at a time: one check that it is text, not one for each digit.
+pub fn push_hex(text: &mut String, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|b| [b >> 4, b & 15])
-        .map(|d| char::from(DIGITS[usize::from(d)]))
-        .collect()
+    for piece in bytes.chunks(32) {
+        let mut digits = [0; 64];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(piece) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        // Digits are ASCII.
+        text.push_str(str::from_utf8(&digits[..2 * piece.len()]).unwrap_or_default());
+    }
 }
 
 /// SHA-256 over fields, each with its type and its length, so that neither a value that spells

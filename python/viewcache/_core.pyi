@@ -12,6 +12,7 @@ from django.core.cache.backends.base import BaseCache
 from django.http import HttpRequest
 
 __all__ = [
+    "Django",
     "Hit",
     "Inventory",
     "LookUp",
@@ -26,8 +27,10 @@ __all__ = [
     "detect_recipe",
     "expire_view_cache",
     "get_cache_key",
+    "get_cache_key_of",
     "inventory_entries",
     "learn_cache_key",
+    "learn_cache_key_of",
     "mask_token",
     "new_rows",
     "query_pairs",
@@ -38,7 +41,45 @@ __all__ = [
     "scopes_of_tree",
     "table_name",
     "take_out",
+    "vary_list",
 ]
+
+@final
+class Django:
+    """
+    Reads what keys are made of from where the installed Django keeps it. What has been replaced, or
+    is not simply there, is Django's to tell.
+
+    ``settings`` is the dictionary of ``LazySettings``. ``host`` and ``uri`` are attributes of
+    ``HttpRequest`` by name; a request of another class that has others, or has them itself, is not
+    read. ``validate`` is the module of ``validate_host()`` and that function; ``language`` and
+    ``zone`` are the modules in whose ``_active``, a ``local``, the active ones are kept.
+    """
+
+    def __new__(
+        cls,
+        *,
+        settings: dict[str, Any],
+        host: Sequence[tuple[str, Any]],
+        uri: Sequence[tuple[str, Any]],
+        wsgi_scheme: Any,
+        validate: tuple[Any, Any],
+        language: Any,
+        zone: Any,
+        local: type,
+        variable: type,
+        getattr: Any,
+    ) -> Django: ...
+    def let_through(self, host: str, allowed: Any, debug: Any) -> None:
+        """``get_host()`` has let this host through, by these settings."""
+    def is_judged(self, host: str) -> bool:
+        """Has it let this very host through, by the settings as they are now?"""
+    def default_zone(self, zone: Any, name: str) -> None:
+        """The default time zone, and Django's name of it."""
+    def seen(self, request: HttpRequest) -> tuple[str, str, str | None, str | None] | None:
+        """
+        Scheme, host, language and time zone of this request; ``None`` where Django has to be asked.
+        """
 
 @final
 class Names:
@@ -98,6 +139,11 @@ class Site:
         segments, 4096 bytes). ``utf8_cookies``: the header holds bytes as Latin-1, as WSGI hands
         them over, which Django reads as UTF-8. Raises ``UnicodeEncodeError`` for text with lone
         surrogates.
+        """
+    def look_up_of(self, django: Django, request: Any, key_prefix: str, only: Names | None) -> Any:
+        """
+        As ``look_up``, of a request that is as Django makes them; ``NotImplemented`` where Django
+        has to be asked for what it is made of.
         """
     def generation_keys(self, scopes: Sequence[str]) -> list[str]:
         """The cache keys of these scopes' generations."""
@@ -280,6 +326,13 @@ class Hit:
         Status, reason phrase where it is not the status code's own, headers, when it was stored
         and when it ends, in seconds since the epoch.
         """
+    def ready(
+        self,
+    ) -> tuple[int, str | None, dict[str, tuple[str, str]], bool, float, list[str]]:
+        """
+        Status, reason phrase, headers by their lower-case names, whether these are as Django would
+        let them be (no phrase; ASCII, no line ends), when the page was stored, and its slots.
+        """
     @property
     def body(self) -> bytes:
         """The body without its slots."""
@@ -323,6 +376,19 @@ def detect_recipe(probes: Sequence[tuple[Sequence[str | None], str]]) -> str | N
     """The name of Django's key recipe that gives these digests for these header values."""
 
 def get_cache_key(
+    django: Django,
+    request: HttpRequest,
+    key_prefix: Any,
+    method: str,
+    cache: BaseCache,
+    recipe: str,
+) -> Any:
+    """
+    ``django.utils.cache.get_cache_key``, cookies sorted, of a request that is as Django makes them;
+    ``NotImplemented`` where Django has to be asked for what it is made of.
+    """
+
+def get_cache_key_of(
     request: HttpRequest,
     key_prefix: Any,
     method: str,
@@ -332,7 +398,7 @@ def get_cache_key(
     language: str | None,
     zone: str | None,
 ) -> str | None:
-    """``django.utils.cache.get_cache_key`` with the settings as arguments, cookies sorted."""
+    """The same of any request, with what it takes from Django as arguments."""
 
 def inventory_entries(
     found: dict[str, Any], patterns: Sequence[UrlPattern]
@@ -344,8 +410,23 @@ def inventory_entries(
     """
 
 def learn_cache_key(
+    django: Django,
     request: HttpRequest,
-    vary: Sequence[str],
+    headers: list[str],
+    cache_timeout: float | None,
+    key_prefix: Any,
+    cache: BaseCache,
+    recipe: str,
+) -> Any:
+    """
+    ``django.utils.cache.learn_cache_key``, cookies sorted, of a request that is as Django makes
+    them and with the list that is to be cached; ``NotImplemented`` where Django has to be asked for
+    what the request is made of.
+    """
+
+def learn_cache_key_of(
+    request: HttpRequest,
+    headers: list[str],
     cache_timeout: float | None,
     key_prefix: Any,
     cache: BaseCache,
@@ -354,7 +435,10 @@ def learn_cache_key(
     language: str | None,
     zone: str | None,
 ) -> str:
-    """``django.utils.cache.learn_cache_key`` with the settings as arguments, cookies sorted."""
+    """The same of any request, with what it takes from Django as arguments."""
+
+def vary_list(vary: Sequence[str], is_i18n: bool) -> list[str]:
+    """What Django caches for a ``Vary`` header with these members."""
 
 def expire_view_cache(
     stock_cache: BaseCache,

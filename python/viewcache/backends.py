@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import os
 import pickle
+import time
 from asyncio import _get_running_loop
 from collections.abc import Iterable
 from typing import Any, cast
 
 from django.core.cache import caches
-from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.base import BaseCache, default_key_func
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.memcached import PyMemcacheCache
 from django.core.cache.backends.redis import RedisCache
@@ -80,26 +81,34 @@ def _pooled(alias: str) -> BaseCache | None:
     return backend if cast(Any, backend)._options["use_pooling"] else None
 
 
-_DJANGOS = (LocMemCache.get_many, LocMemCache.get)
+_DJANGOS = (LocMemCache.get_many, LocMemCache.get, BaseCache.make_key)
 
 
 class _LocMemCache(LocMemCache):
     """Reads several keys at once; each was valid when it was set."""
 
     def get_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:
-        if (LocMemCache.get_many, LocMemCache.get) != _DJANGOS:
+        if (LocMemCache.get_many, LocMemCache.get, BaseCache.make_key) != _DJANGOS:
             # Somebody has patched it.
             return super().get_many(keys, version)
-        made = [(key, self.make_key(key, version)) for key in keys]
+        if self.key_func is default_key_func:
+            # What that function makes of a key.
+            prefix = f"{self.key_prefix}:{self.version if version is None else version}:"
+            made = [(key, prefix + key) for key in keys]
+        else:
+            made = [(key, self.make_key(key, version)) for key in keys]
         pickled = []
         inner: Any = self
+        entries, ends = inner._cache, inner._expire_info
         with inner._lock:
+            now = time.time()
             for key, name in made:
-                if inner._has_expired(name):
-                    inner._delete(name)
+                end = ends.get(name, -1)
+                if end is None or end > now:
+                    pickled.append((key, entries[name]))
+                    entries.move_to_end(name, last=False)
                 else:
-                    pickled.append((key, inner._cache[name]))
-                    inner._cache.move_to_end(name, last=False)
+                    inner._delete(name)
         return {key: pickle.loads(value) for key, value in pickled}
 
 

@@ -57,12 +57,15 @@ class Breaker:
                 self._pause = self._closed_again = 0.0
 
 
-_breakers: dict[str, Breaker] = {}
+_breakers: dict[tuple[str | None, str], Breaker] = {}
 
 
-def of(alias: str) -> Breaker:
-    """The breaker of the cache with this alias."""
-    return _breakers.setdefault(alias, Breaker())
+def of(aliases: tuple[str | None, str]) -> Breaker:
+    """The breaker of the caches with these aliases: that of pages, that of generations."""
+    try:
+        return _breakers[aliases]
+    except KeyError:
+        return _breakers.setdefault(aliases, Breaker())
 
 
 def any_failing() -> bool:

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from django.dispatch import Signal
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase, ResponseHeaders
 from django.utils import cache as django_cache
 
 from . import _core
@@ -60,6 +61,36 @@ def split_vary(header: str) -> list[str]:
     if split is None:
         split = getattr(django_cache, "cc_delim_re").split  # noqa: B009 - gone in Django 6.1
     return list(split(header))
+
+
+def header(response: HttpResponseBase, name: str) -> str | None:
+    """
+    ``response.headers.get(name)``, of a lower-case name. ``CaseInsensitiveMapping`` answers that in
+    two layers of Python, and with an exception where there is none.
+    """
+    headers: Any = response.headers
+    if _HAS_STORE and type(headers) is ResponseHeaders:
+        pair = headers._store.get(name)
+        return None if pair is None else str(pair[1])
+    return cast("str | None", headers.get(name))
+
+
+def header_items(response: HttpResponseBase) -> list[tuple[str, str]]:
+    """``list(response.items())``."""
+    headers: Any = response.headers
+    if _HAS_STORE and type(headers) is ResponseHeaders:
+        return list(headers._store.values())
+    return list(response.items())
+
+
+def _has_store() -> bool:
+    """Does Django keep headers by their lower-case names, as far as a probe can tell?"""
+    probe: Any = ResponseHeaders({})
+    probe["X-A"] = "b"
+    return getattr(probe, "_store", None) == {"x-a": ("X-A", "b")}
+
+
+_HAS_STORE = _has_store()
 
 
 def is_connected(signal: Signal, receiver: Callable[..., Any], sender: type) -> bool:

@@ -112,7 +112,7 @@ class Settings:
 
 
 #: Where Django's ``settings`` keeps what was read of it; emptied whenever they change.
-_CACHED: dict[str, Any] = object.__getattribute__(settings, "__dict__")
+CACHED: dict[str, Any] = object.__getattribute__(settings, "__dict__")
 
 
 def django(name: str) -> Any:
@@ -121,7 +121,7 @@ def django(name: str) -> Any:
     a key needs ten settings, and would spend half its time on them.
     """
     try:
-        return _CACHED[name]
+        return CACHED[name]
     except KeyError:
         return getattr(settings, name)
 

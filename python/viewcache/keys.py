@@ -7,6 +7,7 @@ are read here, the work is done there.
 from __future__ import annotations
 
 import logging
+from functools import lru_cache
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from django.utils.timezone import get_current_timezone_name
 
 from . import _core, commit, compat, conf, history, scopes, signals
 from .activated import language, zone
+from .installed import DJANGO
 from .store import Store
 from .uri import absolute_uri
 
@@ -46,16 +48,13 @@ def get_cache_key(
         return compat.django_get_cache_key(request, key_prefix, method, cache)
     if key_prefix is None:
         key_prefix = conf.django("CACHE_MIDDLEWARE_KEY_PREFIX")
-    return _core.get_cache_key(
-        request,
-        key_prefix,
-        method,
-        caches[conf.django("CACHE_MIDDLEWARE_ALIAS")] if cache is None else cache,
-        recipe,
-        absolute_uri(request),
-        language(request),
-        zone(),
-    )
+    if cache is None:
+        cache = caches[conf.django("CACHE_MIDDLEWARE_ALIAS")]
+    key: str | None = _core.get_cache_key(DJANGO, request, key_prefix, method, cache, recipe)
+    if key is not NotImplemented:
+        return key
+    url, code, name = absolute_uri(request), language(request), zone()
+    return _core.get_cache_key_of(request, key_prefix, method, cache, recipe, url, code, name)
 
 
 def learn_cache_key(
@@ -78,18 +77,26 @@ def learn_cache_key(
         key_prefix = conf.django("CACHE_MIDDLEWARE_KEY_PREFIX")
     if cache_timeout is None:
         cache_timeout = conf.django("CACHE_MIDDLEWARE_SECONDS")
-    vary = response.headers.get("Vary")
-    return _core.learn_cache_key(
-        request,
-        [] if vary is None else compat.split_vary(vary),
-        cache_timeout,
-        key_prefix,
-        caches[conf.django("CACHE_MIDDLEWARE_ALIAS")] if cache is None else cache,
-        recipe,
-        absolute_uri(request),
-        language(request),
-        zone(),
+    if cache is None:
+        cache = caches[conf.django("CACHE_MIDDLEWARE_ALIAS")]
+    vary = compat.header(response, "vary")
+    # A list of its own: the cache may keep the very object.
+    names = [] if vary is None else [*_listed(vary, bool(conf.django("USE_I18N")))]
+    key: str = _core.learn_cache_key(
+        DJANGO, request, names, cache_timeout, key_prefix, cache, recipe
     )
+    if key is not NotImplemented:
+        return key
+    url, code, zone_name = absolute_uri(request), language(request), zone()
+    return _core.learn_cache_key_of(
+        request, names, cache_timeout, key_prefix, cache, recipe, url, code, zone_name
+    )
+
+
+@lru_cache(maxsize=256)
+def _listed(vary: str, is_i18n: bool) -> tuple[str, ...]:
+    """What Django lists for this ``Vary`` header, of which a site has few."""
+    return tuple(_core.vary_list(compat.split_vary(vary), is_i18n))
 
 
 class ExpireResult(NamedTuple):

@@ -83,10 +83,12 @@ class UpdateCacheMiddleware(_Middleware):
 
     def watch(self, request: HttpRequest) -> None:
         """Note which cookies and rows are read from here on, by middleware and by the view."""
-        queries.begin_if_untold(request)
-        cache_status.leave_to_me(request)
         site = conf.get()
-        if request.method in ("GET", "HEAD") and (site.VARY_ON_READ or site.AUDIT):
+        if site.TRACK:
+            queries.begin_if_untold(request)
+        if site.CACHE_STATUS:
+            cache_status.leave_to_me(request)
+        if (site.VARY_ON_READ or site.AUDIT) and request.method in ("GET", "HEAD"):
             reads.watch(request)
 
     def process_response(

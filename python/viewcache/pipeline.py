@@ -144,10 +144,11 @@ def _begin(request: HttpRequest, area: Area) -> Visit | None:
         visit.lookup, visit.reason = None, "cache fault a moment ago"
     else:
         looks_up(visit)
-        visit.lookup.read(visit.tags)
+        if visit.tags:
+            visit.lookup.read(visit.tags)
         visit.takes_turns = (
             site.WAIT_SECONDS > 0
-            and visit.lookup.recipe_key not in stampede.passes
+            and not (stampede.passes and visit.lookup.recipe_key in stampede.passes)
             and STORE not in request.__dict__
             and (outer is None or outer.turn is None)
         )
@@ -196,6 +197,8 @@ def _answer(request: HttpRequest, visit: Visit) -> HttpResponse | None:
 
 def store(request: HttpRequest, response: HttpResponseBase, area: Area) -> HttpResponseBase:
     """Store this response if it may be; it comes back with the headers of one that is cached."""
+    if _is_from_cache(request):
+        return response
     slots.take_out(request, response)
     reads.leave(request, response)
     visit = lease.visit_to_store(request, area)
@@ -216,6 +219,8 @@ def store(request: HttpRequest, response: HttpResponseBase, area: Area) -> HttpR
 
 async def astore(request: HttpRequest, response: HttpResponseBase, area: Area) -> HttpResponseBase:
     """As ``store``."""
+    if _is_from_cache(request):
+        return response
     slots.take_out(request, response)
     reads.leave(request, response)
     visit = lease.visit_to_store(request, area)
@@ -235,6 +240,12 @@ async def astore(request: HttpRequest, response: HttpResponseBase, area: Area) -
         if entries:
             audit.judge(request, visit, told[0])
     return response
+
+
+def _is_from_cache(request: HttpRequest) -> bool:
+    """Is this a hit, and nobody around it to be told?"""
+    visit = visit_of(request)
+    return visit is not None and visit.status == "hit" and visit.outer is None
 
 
 def abandon(request: HttpRequest) -> None:

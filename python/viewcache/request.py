@@ -10,13 +10,16 @@ from django.http import HttpRequest
 
 from . import _core, conf
 from .activated import language, zone
+from .installed import DJANGO
 from .uri import host, scheme
 
 
 def has_body(request: HttpRequest) -> bool:
     """Does the request carry content (RFC 9110 section 6.4)? A GET that does is nobody's twin."""
-    length = request.META.get("CONTENT_LENGTH")
-    return (bool(length) and length != "0") or "HTTP_TRANSFER_ENCODING" in request.META
+    meta = request.META
+    # Past the watch: this is no read of the page's.
+    length = dict.get(meta, "CONTENT_LENGTH")
+    return (bool(length) and length != "0") or dict.__contains__(meta, "HTTP_TRANSFER_ENCODING")
 
 
 def begin(
@@ -28,6 +31,9 @@ def begin(
     Raises ``DisallowedHost`` as ``request.get_host()`` does, ``UnicodeEncodeError`` for text
     that is no text.
     """
+    seen: _core.LookUp | None = conf.site().look_up_of(DJANGO, request, key_prefix, only)
+    if seen is not NotImplemented:
+        return seen
     meta: dict[str, Any] = request.META
     query, raw = _query(request, meta.get("QUERY_STRING") or "")
     return conf.site().look_up(
@@ -58,8 +64,8 @@ def listing(
     query, raw = _query(request, request.META.get("QUERY_STRING") or "")
     return conf.inventory().listing(
         lease,
-        scheme=request.scheme or "http",
-        host=request.get_host(),
+        scheme=scheme(request) or "http",
+        host=host(request),
         query=query,
         raw_query=raw,
         only=only,

@@ -44,7 +44,8 @@ _expiry = logging.getLogger("viewcache.expiry")
 
 def looked_up(request: HttpRequest, visit: Visit) -> None:
     """A request was looked up."""
-    _log(request, visit)
+    if _requests.isEnabledFor(logging.DEBUG):
+        _log(request, visit)
     signal = page_hit if visit.status in _ANSWERED else page_missed
     if signal.receivers and _is_heard(visit, *_ANSWERED, "miss"):
         signal.send_robust(type(visit), request=request, visit=visit)
@@ -52,7 +53,8 @@ def looked_up(request: HttpRequest, visit: Visit) -> None:
 
 async def alooked_up(request: HttpRequest, visit: Visit) -> None:
     """As ``looked_up``."""
-    _log(request, visit)
+    if _requests.isEnabledFor(logging.DEBUG):
+        _log(request, visit)
     signal = page_hit if visit.status in _ANSWERED else page_missed
     if signal.receivers and _is_heard(visit, *_ANSWERED, "miss"):
         await signal.asend_robust(type(visit), request=request, visit=visit)
@@ -65,14 +67,16 @@ def is_anybody_told() -> bool:
 
 def made(request: HttpRequest, visit: Visit) -> None:
     """A page was made, and stored or not."""
-    _log(request, visit)
+    if _requests.isEnabledFor(logging.DEBUG):
+        _log(request, visit)
     if page_stored.receivers and _is_heard(visit, "stored"):
         page_stored.send_robust(type(visit), request=request, visit=visit)
 
 
 async def amade(request: HttpRequest, visit: Visit) -> None:
     """As ``made``."""
-    _log(request, visit)
+    if _requests.isEnabledFor(logging.DEBUG):
+        _log(request, visit)
     if page_stored.receivers and _is_heard(visit, "stored"):
         await page_stored.asend_robust(type(visit), request=request, visit=visit)
 
@@ -97,6 +101,6 @@ def _is_heard(visit: Visit, *statuses: str) -> bool:
 
 
 def _log(request: HttpRequest, visit: Visit) -> None:
-    if _requests.isEnabledFor(logging.DEBUG) and not (visit.store and visit.store.is_dry):
+    if not (visit.store and visit.store.is_dry):
         reason = f" ({visit.reason})" if visit.reason else ""
         _requests.debug("%s %s: %s%s", request.method, request.path, visit.status, reason)

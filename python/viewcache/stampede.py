@@ -21,7 +21,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from asyncio import current_task, get_running_loop
+from asyncio import _get_running_loop, current_task
 from collections import OrderedDict
 
 #: Seconds after which a turn is over by itself: its owner may have died.
@@ -37,12 +37,7 @@ LONGEST_PAUSE = 0.2
 
 def owner() -> str:
     """Who takes a turn: this process, this thread, and under ASGI this task."""
-    try:
-        get_running_loop()
-    except RuntimeError:
-        task = 0
-    else:
-        task = id(current_task())
+    task = 0 if _get_running_loop() is None else id(current_task())
     return f"{os.getpid()}.{threading.get_ident()}.{task}"
 
 
@@ -84,6 +79,9 @@ class Passes:
             self._until.move_to_end(url)
             if len(self._until) > PASSES:
                 self._until.popitem(last=False)
+
+    def __bool__(self) -> bool:
+        return bool(self._until)
 
     def __contains__(self, url: str) -> bool:
         until = self._until.get(url)

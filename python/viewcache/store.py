@@ -59,10 +59,10 @@ class Store:
 
     def __init__(self, alias: str | None = None) -> None:
         main: str = conf.django("CACHE_MIDDLEWARE_ALIAS")
-        self._aliases = main if alias is None else alias, main
+        self._aliases = (main if alias is None else alias), main
         self.generations: BaseCache = backends.of(main)
         self.pages: BaseCache = self.generations if alias in (None, main) else backends.of(alias)
-        self.breaker = breaker.of(f"{alias}/{main}")
+        self.breaker = breaker.of((alias, main))
 
     # -- Sync -------------------------------------------------------------------------------------
 
@@ -80,7 +80,8 @@ class Store:
 
     def _fetch(self, pages: Sequence[str], generations: Sequence[str]) -> dict[str, Any]:
         if self.pages is self.generations:
-            return dict(self.pages.get_many([*pages, *generations]))
+            found = self.pages.get_many([*pages, *generations])
+            return found if type(found) is dict else dict(found)
         found = dict(self.generations.get_many(generations)) if generations else {}
         return found | dict(self.pages.get_many(pages)) if pages else found
 

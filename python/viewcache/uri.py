@@ -7,69 +7,36 @@ Whatever of Django's has been replaced (a subclass, a patch, the like) is asked 
 from __future__ import annotations
 
 from copy import copy
-from types import FunctionType
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from django.conf import settings
 from django.http import HttpRequest
 from django.http import request as django_request
 
 from . import _core, conf
-
-# What a request's host and URI are made of, as it was when this was imported.
-_HOST = ("get_host", "_get_raw_host")
-_URI = ("build_absolute_uri", "get_full_path", "_get_full_path", "_current_scheme_host")
-_METHODS: dict[str, Any] = {name: HttpRequest.__dict__.get(name) for name in (*_HOST, *_URI)}
-_GET_HOST, _RAW_HOST, _BUILD, _FULL, _FULL_OF, _ORIGIN = _METHODS.values()
-_VALIDATE = getattr(django_request, "validate_host", None)
-_SCHEME = HttpRequest.__dict__["scheme"]
-
-
-def _is_of_django(made: object) -> bool:
-    """Nobody has patched it before this was imported."""
-    function = getattr(made, "func", None) or getattr(made, "fget", None) or made
-    return (
-        isinstance(function, FunctionType)
-        and function.__globals__["__name__"] == HttpRequest.__module__
-    )
-
-
-_IS_KNOWN = all(map(_is_of_django, [*_METHODS.values(), _VALIDATE, _SCHEME]))
+from .installed import DJANGO, HOST, IS_KNOWN, URI, VALIDATE
 
 
 def _has_djangos_host(request: HttpRequest, kind: Any) -> bool:
     """Does this request, of this class, take its host as Django does?"""
     return (
-        _IS_KNOWN
-        and kind.get_host is _GET_HOST
-        and kind._get_raw_host is _RAW_HOST
-        and django_request.validate_host is _VALIDATE
-        and request.__dict__.keys().isdisjoint(_HOST)
+        IS_KNOWN
+        and kind.get_host is HOST["get_host"]
+        and kind._get_raw_host is HOST["_get_raw_host"]
+        and django_request.validate_host is VALIDATE
+        and request.__dict__.keys().isdisjoint(HOST)
     )
 
 
 def _has_djangos_uri(request: HttpRequest, kind: Any) -> bool:
     return (
-        kind.build_absolute_uri is _BUILD
-        and kind.get_full_path is _FULL
-        and kind._get_full_path is _FULL_OF
-        and kind._current_scheme_host is _ORIGIN
+        all(getattr(kind, name) is original for name, original in URI.items())
         # A request that was asked before keeps the origin that it had then.
-        and request.__dict__.keys().isdisjoint(_URI)
+        and request.__dict__.keys().isdisjoint(URI)
     )
 
 
-class _Judged(NamedTuple):
-    """Hosts that ``get_host()`` has let through, and the settings by which it did so."""
-
-    allowed: Any
-    debug: Any
-    hosts: set[str]
-
-
-#: Replaced whole when the settings are others.
-_judged = _Judged(None, None, set())
-_HOSTS_LIMIT = 256
+#: Longer ones are not remembered.
 _HOST_LENGTH = 255
 
 
@@ -93,11 +60,11 @@ def judged_host(meta: dict[str, Any], kind: Any) -> str | None:
     if conf.django("USE_X_FORWARDED_HOST"):
         raw = meta.get("HTTP_X_FORWARDED_HOST", raw)
     is_djangos = (
-        _IS_KNOWN
-        and kind.get_host is _GET_HOST
-        and kind._get_raw_host is _RAW_HOST
-        and kind.scheme is _SCHEME
-        and django_request.validate_host is _VALIDATE
+        IS_KNOWN
+        and kind.get_host is HOST["get_host"]
+        and kind._get_raw_host is HOST["_get_raw_host"]
+        and kind.scheme is HOST["scheme"]
+        and django_request.validate_host is VALIDATE
     )
     return raw if is_djangos and type(raw) is str and is_judged(raw) else None
 
@@ -113,21 +80,15 @@ def seen_scheme(meta: dict[str, Any], scheme: str) -> str:
 
 def is_judged(raw: str) -> bool:
     """Has ``get_host()`` let this very host through, by the settings as they are now?"""
-    judged = _judged
-    return (
-        raw in judged.hosts
-        # The setting may have been changed in place.
-        and conf.django("ALLOWED_HOSTS") == judged.allowed
-        and conf.django("DEBUG") is judged.debug
-    )
+    try:
+        return DJANGO.is_judged(raw)
+    except UnicodeError:
+        return False
 
 
 def _judge(request: HttpRequest, raw: str) -> str:
-    global _judged
     allowed, debug = settings.ALLOWED_HOSTS, settings.DEBUG
-    judged = _judged
-    if judged.allowed != allowed or judged.debug is not debug:
-        judged = _Judged(copy(allowed), debug, set())
+    before = copy(allowed)
     given = request.get_host()
     if (
         given == raw
@@ -136,12 +97,9 @@ def _judge(request: HttpRequest, raw: str) -> str:
         # An object in ALLOWED_HOSTS may answer otherwise the next time.
         and all(type(item) is str for item in allowed)
         # Another thread has not changed it meanwhile.
-        and allowed == judged.allowed
+        and allowed == before
     ):
-        if len(judged.hosts) >= _HOSTS_LIMIT:
-            judged.hosts.clear()
-        judged.hosts.add(raw)
-        _judged = judged
+        DJANGO.let_through(raw, before, debug)
     return given
 
 
@@ -158,7 +116,8 @@ def absolute_uri(request: HttpRequest) -> str:
 def scheme(request: HttpRequest) -> str:
     """``request.scheme``."""
     kind: Any = type(request)
-    if _IS_KNOWN and kind.scheme is _SCHEME and not conf.django("SECURE_PROXY_SSL_HEADER"):
+    if IS_KNOWN and kind.scheme is HOST["scheme"] and not conf.django("SECURE_PROXY_SSL_HEADER"):
         # What the property comes down to.
-        return cast(str, cast(Any, request)._get_scheme())
+        made: str = cast(Any, request)._get_scheme()
+        return made
     return str(request.scheme)

@@ -12,7 +12,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import cast
 
 from django.http import HttpRequest
 
@@ -145,14 +144,18 @@ class Visit:
 
     def settle(self, status: str, reason: str = "") -> None:
         """The visit is over, and so is the one around it: a page is stored and served once."""
-        for visit in self.around:
-            if visit is self or visit.status == "miss":
+        self.status, self.reason = status, reason
+        visit = self.outer
+        while visit is not None:
+            if visit.status == "miss":
                 visit.status, visit.reason = status, reason
+            visit = visit.outer
 
 
 def visit_of(request: HttpRequest) -> Visit | None:
     """The innermost visit of this request."""
-    return cast("Visit | None", request.__dict__.get(_ATTRIBUTE))
+    visit: Visit | None = request.__dict__.get(_ATTRIBUTE)
+    return visit
 
 
 def begin(request: HttpRequest, area: Area) -> Visit:

@@ -197,8 +197,38 @@ impl Django {
     pub(super) fn makes_uri(&self, request: &Bound<'_, PyAny>) -> bool {
         let py = request.py();
         let known = request.getattr(intern!(py, "__dict__"));
-        let known = known.ok().and_then(|known| known.cast_into::<PyDict>().ok());
+        let known = known
+            .ok()
+            .and_then(|known| known.cast_into::<PyDict>().ok());
         known.is_some_and(|known| Self::is_djangos(&request.get_type(), &known, &self.uri))
+    }
+
+    /// The query as `request.GET` decodes it, and whether the request came by WSGI; `None` where
+    /// Django has to be asked.
+    pub(super) fn query_of<'py>(
+        &self,
+        request: &Bound<'py, PyAny>,
+        seen: &Seen<'py>,
+    ) -> Option<(Option<Bound<'py, PyString>>, bool)> {
+        let py = request.py();
+        let encoding = request.getattr(intern!(py, "_encoding")).ok()?;
+        let charset = text(self.setting(py, intern!(py, "DEFAULT_CHARSET"))?)?;
+        if !encoding.is_none() || charset.to_str().ok()? != "utf-8" {
+            return None;
+        }
+        let query = seen.meta.get_item(intern!(py, "QUERY_STRING")).ok()?;
+        let query = query.map_or(Some(None), |query| text(query).map(Some))?;
+        // WSGI hands over bytes as Latin-1, which have to be read as UTF-8 first.
+        if query
+            .as_ref()
+            .is_some_and(|query| !query.to_str().is_ok_and(str::is_ascii))
+        {
+            return None;
+        }
+        let missing = py.NotImplemented();
+        let arguments = (request, intern!(py, "environ"), &missing);
+        let environ = self.getattr.bind(py).call1(arguments).ok()?;
+        Some((query, !environ.is(&missing)))
     }
 
     fn is_djangos(
@@ -254,7 +284,10 @@ impl Django {
                 let value = text(value)?;
                 let first = value.to_str().ok()?.split(',').next().unwrap_or_default();
                 let is_secure = strip(first) == secure.to_str().ok()?;
-                return Some(PyString::intern(py, if is_secure { "https" } else { "http" }));
+                return Some(PyString::intern(
+                    py,
+                    if is_secure { "https" } else { "http" },
+                ));
             }
         }
         let name = intern!(py, "_get_scheme");
@@ -281,9 +314,13 @@ impl Django {
         // An attribute that is there counts, whatever it holds.
         let given = match known.get_item(name).ok()? {
             Some(given) => given,
-            None => self.getattr.bind(py).call1((request, name, self)).ok()?,
+            None => self
+                .getattr
+                .bind(py)
+                .call1((request, name, py.NotImplemented()))
+                .ok()?,
         };
-        if !given.is(self) {
+        if !given.is(py.NotImplemented()) {
             return Some(Some(text(given)?));
         }
         if !self.is_unset(self.language.bind(py)) {
@@ -301,7 +338,9 @@ impl Django {
         if !self.is_unset(module) {
             return None;
         }
-        let default = module.call_method0(intern!(py, "get_default_timezone")).ok()?;
+        let default = module
+            .call_method0(intern!(py, "get_default_timezone"))
+            .ok()?;
         let known = lock(&self.default);
         let (_, name) = known.as_ref().filter(|(zone, _)| default.is(zone))?;
         Some(Some(name.clone()))
@@ -320,7 +359,8 @@ impl Django {
             if !variable.get_type().is(&self.variable) {
                 return Ok(false);
             }
-            let value = variable.call_method1(intern!(py, "get"), PyTuple::new(py, [py.None()])?)?;
+            let value =
+                variable.call_method1(intern!(py, "get"), PyTuple::new(py, [py.None()])?)?;
             Ok(value.is_none())
         };
         unset().unwrap_or(false)

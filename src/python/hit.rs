@@ -1,7 +1,7 @@
 //! The page that answers a request.
 
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyDict};
 
 use crate::record::{IDENTITY, Page};
 use crate::slot;
@@ -38,6 +38,22 @@ impl Hit {
 /// Status, reason phrase, headers, when it was stored and when it ends.
 type Head = (u16, Option<String>, Vec<(String, String)>, f64, f64);
 
+/// Status, reason phrase, headers by their lower-case names, whether it is all plain, when it was
+/// stored, slots.
+type Ready<'py> = (
+    u16,
+    Option<String>,
+    Bound<'py, PyDict>,
+    bool,
+    f64,
+    Vec<String>,
+);
+
+fn is_plain_text(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| byte.is_ascii() && byte != b'\n' && byte != b'\r')
+}
+
 #[pymethods]
 impl Hit {
     /// Status, reason phrase where it is not the status code's own, headers, and when the page was
@@ -57,6 +73,31 @@ impl Hit {
             headers,
             seconds(page.stored_at),
             seconds(page.expires_at),
+        ))
+    }
+
+    /// Status, reason phrase, headers by their lower-case names, when the page was stored and the
+    /// names of its slots. And whether it is all as Django would let it be: no reason phrase, and
+    /// headers in ASCII, without line ends.
+    #[allow(clippy::cast_precision_loss)]
+    fn ready<'py>(&self, py: Python<'py>) -> PyResult<Ready<'py>> {
+        let page = self.page(py)?;
+        let headers = PyDict::new(py);
+        let mut is_plain = page.reason.is_none();
+        for (name, value) in &page.headers {
+            is_plain &= is_plain_text(name) && is_plain_text(value);
+            headers.set_item(name.to_lowercase(), (*name, *value))?;
+        }
+        Ok((
+            page.status,
+            page.reason.map(String::from),
+            headers,
+            is_plain,
+            page.stored_at as f64 / 1000.0,
+            page.slots
+                .iter()
+                .map(|slot| slot.name.to_string())
+                .collect(),
         ))
     }
 

@@ -4,18 +4,20 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 
+use super::django::{Django, Seen};
 use crate::cookie;
 use crate::key::{Recipe, django_header_key, django_page_key, django_suffix, django_url_digest};
 use crate::query;
 use crate::uri;
 
-/// What both functions need of a request; Python resolved it, once.
+/// What both functions need of a request.
 struct Inputs<'a> {
-    request: &'a Bound<'a, PyAny>,
+    meta: Bound<'a, PyAny>,
     recipe: Recipe,
     url: String,
     suffix: String,
@@ -23,41 +25,64 @@ struct Inputs<'a> {
 }
 
 impl<'a> Inputs<'a> {
+    /// What Python has resolved.
     fn new(
-        request: &'a Bound<'a, PyAny>,
+        request: &Bound<'a, PyAny>,
         recipe: &str,
         url: &str,
         key_prefix: &'a Bound<'a, PyAny>,
         language: Option<&str>,
         zone: Option<&str>,
     ) -> PyResult<Self> {
-        let recipe = recipe_named(recipe)?;
-        // Django formats the prefix with `%s`, so it may be anything, a lazy string for one.
-        let key_prefix = match key_prefix.cast::<PyString>() {
-            Ok(text) => Cow::Owned(text.to_cow()?.into_owned()),
-            Err(_) => Cow::Owned(key_prefix.str()?.to_cow()?.into_owned()),
-        };
         Ok(Self {
-            request,
-            recipe,
+            meta: request.getattr(pyo3::intern!(request.py(), "META"))?,
+            recipe: recipe_named(recipe)?,
             url: django_url_digest(url),
             suffix: django_suffix(language, zone),
-            key_prefix,
+            key_prefix: formatted(key_prefix)?,
         })
+    }
+
+    /// What can be seen of the request; `None` where Django has to be asked.
+    fn seen(
+        django: &Django,
+        request: &Bound<'a, PyAny>,
+        recipe: &str,
+        key_prefix: &'a Bound<'a, PyAny>,
+    ) -> PyResult<Option<Self>> {
+        let Some((seen, url)) = django.see(request).and_then(|seen| {
+            let url = django.makes_uri(request).then(|| url_of(&seen)).flatten()?;
+            Some((seen, url))
+        }) else {
+            return Ok(None);
+        };
+        let language = seen
+            .language
+            .as_ref()
+            .map(|code| code.to_str())
+            .transpose()?;
+        Ok(Some(Self {
+            recipe: recipe_named(recipe)?,
+            url: django_url_digest(&url),
+            suffix: django_suffix(language, seen.zone.as_deref()),
+            key_prefix: formatted(key_prefix)?,
+            meta: seen.meta.into_any(),
+        }))
     }
 
     fn header_key(&self) -> String {
         django_header_key(&self.key_prefix, &self.url, &self.suffix)
     }
 
-    fn page_key(&self, method: &str, headers: &[String]) -> PyResult<String> {
-        let meta = self
-            .request
-            .getattr(pyo3::intern!(self.request.py(), "META"))?;
-        let values = headers
-            .iter()
-            .map(|name| header_value(&meta, name))
-            .collect::<PyResult<Vec<_>>>()?;
+    fn page_key<'h>(
+        &self,
+        method: &str,
+        headers: impl Iterator<Item = &'h Bound<'h, PyString>>,
+    ) -> PyResult<String> {
+        let mut values = Vec::with_capacity(8);
+        for name in headers {
+            values.push(header_value(&self.meta, name)?);
+        }
         let digest = self
             .recipe
             .headers_digest(values.iter().map(Option::as_deref));
@@ -69,6 +94,54 @@ impl<'a> Inputs<'a> {
             &self.suffix,
         ))
     }
+
+    /// The list of headers that is cached for this URL, and with it the key of its page.
+    fn get(&self, method: &str, cache: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+        let get = pyo3::intern!(cache.py(), "get");
+        let headers = cache.call_method1(get, (self.header_key(),))?;
+        if headers.is_none() {
+            return Ok(None);
+        }
+        let names = headers.extract::<Vec<Bound<'_, PyString>>>()?;
+        self.page_key(method, names.iter()).map(Some)
+    }
+
+    /// Caches this list of headers, and gives the key of the page that the request has with it.
+    fn learn(
+        &self,
+        request: &Bound<'_, PyAny>,
+        headers: Bound<'_, PyList>,
+        timeout: &Bound<'_, PyAny>,
+        cache: &Bound<'_, PyAny>,
+    ) -> PyResult<String> {
+        let py = request.py();
+        let names = headers.extract::<Vec<Bound<'_, PyString>>>()?;
+        let set = pyo3::intern!(py, "set");
+        cache.call_method1(set, (self.header_key(), headers, timeout))?;
+        let method = request.getattr(pyo3::intern!(py, "method"))?;
+        let method = method.str()?;
+        self.page_key(&method.to_cow()?, names.iter())
+    }
+}
+
+/// Django formats the prefix with `%s`, so it may be anything, a lazy string for one.
+fn formatted<'a>(key_prefix: &'a Bound<'a, PyAny>) -> PyResult<Cow<'a, str>> {
+    match key_prefix.cast::<PyString>() {
+        Ok(text) => text.to_cow(),
+        Err(_) => Ok(Cow::Owned(key_prefix.str()?.to_cow()?.into_owned())),
+    }
+}
+
+fn url_of(seen: &Seen<'_>) -> Option<String> {
+    let py = seen.meta.py();
+    let query = match seen.meta.get_item(pyo3::intern!(py, "QUERY_STRING")).ok()? {
+        Some(query) => Some(query.cast_into_exact::<PyString>().ok()?),
+        None => None,
+    };
+    let query = query.as_ref().map_or(Ok(""), |query| query.to_str());
+    let (scheme, host) = (seen.scheme.to_str().ok()?, seen.host.to_str().ok()?);
+    let origin = [scheme, "://", host].concat();
+    uri::absolute(&origin, seen.path.to_str().ok()?, query.ok()?)
 }
 
 fn recipe_named(name: &str) -> PyResult<Recipe> {
@@ -80,7 +153,7 @@ fn recipe_named(name: &str) -> PyResult<Recipe> {
 }
 
 /// `request.META.get(name)`, cookies in canonical order: the one difference to Django's keys.
-fn header_value(meta: &Bound<'_, PyAny>, name: &str) -> PyResult<Option<String>> {
+fn header_value(meta: &Bound<'_, PyAny>, name: &Bound<'_, PyString>) -> PyResult<Option<String>> {
     let value = if let Ok(meta) = meta.cast_exact::<PyDict>() {
         meta.get_item(name)?
     } else {
@@ -90,17 +163,36 @@ fn header_value(meta: &Bound<'_, PyAny>, name: &str) -> PyResult<Option<String>>
         return Ok(None);
     };
     let text = value.extract::<Cow<'_, str>>()?;
-    Ok(Some(if name == "HTTP_COOKIE" {
+    Ok(Some(if name.to_cow()? == "HTTP_COOKIE" {
         cookie::canonical(&text).into_owned()
     } else {
         text.into_owned()
     }))
 }
 
+/// Of a request that is as Django makes them; `NotImplemented` where Django has to be asked.
+#[pyfunction]
+#[pyo3(signature = (django, request, key_prefix, method, cache, recipe))]
+pub fn get_cache_key<'py>(
+    django: &Django,
+    request: &Bound<'py, PyAny>,
+    key_prefix: &Bound<'py, PyAny>,
+    method: &str,
+    cache: &Bound<'py, PyAny>,
+    recipe: &str,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = request.py();
+    match Inputs::seen(django, request, recipe, key_prefix)? {
+        Some(inputs) => inputs.get(method, cache)?.into_bound_py_any(py),
+        None => py.NotImplemented().into_bound_py_any(py),
+    }
+}
+
+/// Of any request: what it takes from Django is given.
 #[pyfunction]
 #[pyo3(signature = (request, key_prefix, method, cache, recipe, url, language, zone))]
 #[allow(clippy::too_many_arguments)]
-pub fn get_cache_key(
+pub fn get_cache_key_of(
     request: &Bound<'_, PyAny>,
     key_prefix: &Bound<'_, PyAny>,
     method: &str,
@@ -110,22 +202,37 @@ pub fn get_cache_key(
     language: Option<&str>,
     zone: Option<&str>,
 ) -> PyResult<Option<String>> {
-    let inputs = Inputs::new(request, recipe, url, key_prefix, language, zone)?;
-    let headers = cache.call_method1(pyo3::intern!(cache.py(), "get"), (inputs.header_key(),))?;
-    if headers.is_none() {
-        return Ok(None);
-    }
-    inputs
-        .page_key(method, &headers.extract::<Vec<String>>()?)
-        .map(Some)
+    Inputs::new(request, recipe, url, key_prefix, language, zone)?.get(method, cache)
 }
 
+/// Of a request that is as Django makes them; `NotImplemented` where Django has to be asked.
 #[pyfunction]
-#[pyo3(signature = (request, vary, cache_timeout, key_prefix, cache, recipe, url, language, zone))]
+#[pyo3(signature = (django, request, headers, cache_timeout, key_prefix, cache, recipe))]
+pub fn learn_cache_key<'py>(
+    django: &Django,
+    request: &Bound<'py, PyAny>,
+    headers: Bound<'py, PyList>,
+    cache_timeout: &Bound<'py, PyAny>,
+    key_prefix: &Bound<'py, PyAny>,
+    cache: &Bound<'py, PyAny>,
+    recipe: &str,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = request.py();
+    match Inputs::seen(django, request, recipe, key_prefix)? {
+        Some(inputs) => inputs
+            .learn(request, headers, cache_timeout, cache)?
+            .into_bound_py_any(py),
+        None => py.NotImplemented().into_bound_py_any(py),
+    }
+}
+
+/// Of any request: what it takes from Django is given.
+#[pyfunction]
+#[pyo3(signature = (request, headers, cache_timeout, key_prefix, cache, recipe, url, language, zone))]
 #[allow(clippy::too_many_arguments)]
-pub fn learn_cache_key(
+pub fn learn_cache_key_of(
     request: &Bound<'_, PyAny>,
-    vary: Vec<String>,
+    headers: Bound<'_, PyList>,
     cache_timeout: &Bound<'_, PyAny>,
     key_prefix: &Bound<'_, PyAny>,
     cache: &Bound<'_, PyAny>,
@@ -134,29 +241,28 @@ pub fn learn_cache_key(
     language: Option<&str>,
     zone: Option<&str>,
 ) -> PyResult<String> {
-    let py = request.py();
-    let inputs = Inputs::new(request, recipe, url, key_prefix, language, zone)?;
-    // With USE_I18N the language is in the key, and Accept-Language would store one page under
-    // many (Django ticket #18191).
+    Inputs::new(request, recipe, url, key_prefix, language, zone)?.learn(
+        request,
+        headers,
+        cache_timeout,
+        cache,
+    )
+}
+
+/// The list that Django caches for a `Vary` header with these members.
+///
+/// With `USE_I18N` the language is in the key, and `Accept-Language` would store one page under
+/// many (Django ticket #18191).
+#[pyfunction]
+pub fn vary_list(vary: Vec<String>, is_i18n: bool) -> Vec<String> {
     let mut headers: Vec<String> = vary
         .into_iter()
         .map(|name| name.to_uppercase().replace('-', "_"))
-        .filter(|name| language.is_none() || name != "ACCEPT_LANGUAGE")
+        .filter(|name| !is_i18n || name != "ACCEPT_LANGUAGE")
         .map(|name| format!("HTTP_{name}"))
         .collect();
     headers.sort();
-    let stored = PyList::new(py, &headers)?;
-    cache.call_method1(
-        pyo3::intern!(py, "set"),
-        (inputs.header_key(), stored, cache_timeout),
-    )?;
-    let method = request.getattr(pyo3::intern!(py, "method"))?;
-    let method = if method.is_none() {
-        "None".into()
-    } else {
-        method.str()?.to_cow()?.into_owned()
-    };
-    inputs.page_key(&method, &headers)
+    headers
 }
 
 /// Which recipe gives these digests for these header values?

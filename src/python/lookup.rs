@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyList};
 
 use super::answers::{Answers, Meta};
 use super::hit::Hit;
@@ -59,17 +59,19 @@ type Stored = (
     Option<&'static str>,
 );
 
+/// The keys of recipe and pages, and those of generations.
+type Wanted<'py> = (Bound<'py, PyList>, Bound<'py, PyList>);
+
 /// Header names, cookie names (`None`: all of them), tags.
 type RecipeNames = (Vec<String>, Option<Vec<String>>, Vec<String>);
 
 #[pymethods]
 impl LookUp {
     /// The keys to fetch now: those of recipe and pages, and those of generations.
-    fn wanted(&self) -> (Vec<String>, Vec<String>) {
+    fn wanted<'py>(&self, py: Python<'py>) -> PyResult<Wanted<'py>> {
         let state = self.state();
         let (pages, generations) = state.machine.wanted();
-        let owned = |keys: Vec<&str>| keys.into_iter().map(String::from).collect();
-        (owned(pages), owned(generations))
+        Ok((PyList::new(py, pages)?, PyList::new(py, generations)?))
     }
 
     /// What was found under the wanted keys. True when there is more to fetch.

@@ -4,6 +4,7 @@
 //! No state here needs the GIL: classes are frozen, and what changes sits behind a `Mutex`.
 
 mod answers;
+mod django;
 mod headers;
 mod hit;
 mod inventory;
@@ -32,6 +33,8 @@ impl From<Error> for PyErr {
 #[pymodule(gil_used = false)]
 mod _core {
     #[pymodule_export]
+    use super::django::Django;
+    #[pymodule_export]
     use super::headers::{read_cache_control, read_vary};
     #[pymodule_export]
     use super::hit::Hit;
@@ -40,7 +43,8 @@ mod _core {
     #[pymodule_export]
     use super::keys::{
         absolute_uri, canonical_cookies, cookie_value, detect_recipe, expire_view_cache,
-        get_cache_key, learn_cache_key, query_pairs,
+        get_cache_key, get_cache_key_of, learn_cache_key, learn_cache_key_of, query_pairs,
+        vary_list,
     };
     #[pymodule_export]
     use super::lookup::LookUp;

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::answers::Meta;
+use super::django::Django;
 use super::lookup::LookUp;
 use crate::generation;
 use crate::glob::Globs;
@@ -49,6 +51,43 @@ pub struct Site {
 }
 
 impl Site {
+    fn begin(
+        &self,
+        meta: Bound<'_, PyDict>,
+        method: &str,
+        parts: &Parts<'_>,
+        utf8_cookies: bool,
+        language: Option<String>,
+        zone: Option<String>,
+    ) -> PyResult<Option<LookUp>> {
+        let request = Request {
+            url: parts.digest(&self.shared),
+            path: parts.path.to_string(),
+            method: if method == "HEAD" {
+                Method::Head
+            } else {
+                Method::Get
+            },
+            language,
+            zone,
+            authorized: meta
+                .get_item(pyo3::intern!(meta.py(), "HTTP_AUTHORIZATION"))?
+                .or(meta.get_item(pyo3::intern!(meta.py(), "HTTP_PROXY_AUTHORIZATION"))?)
+                .is_some(),
+        };
+        let headers = Meta::new(&meta, utf8_cookies);
+        let begun = machine::LookUp::begin(
+            Arc::clone(&self.shared),
+            Arc::clone(&self.memory),
+            Arc::clone(&self.sightings),
+            request,
+            &headers,
+        );
+        headers.check()?;
+        let meta = meta.unbind();
+        Ok(begun.map(|machine| LookUp::new(machine, meta, utf8_cookies)))
+    }
+
     pub(super) fn shared(&self) -> Arc<request::Site> {
         Arc::clone(&self.shared)
     }
@@ -99,42 +138,60 @@ impl Site {
         language: Option<String>,
         zone: Option<String>,
     ) -> PyResult<Option<LookUp>> {
-        let only = only.map(|names| &names.0);
         let parts = Parts {
             key_prefix,
             scheme,
             host,
             path,
             query,
-            only,
+            only: only.map(Names::globs),
             raw_query,
         };
-        let request = Request {
-            url: parts.digest(&self.shared),
-            path: path.to_string(),
-            method: if method == "HEAD" {
-                Method::Head
-            } else {
-                Method::Get
-            },
-            language,
-            zone,
-            authorized: meta
-                .get_item(pyo3::intern!(meta.py(), "HTTP_AUTHORIZATION"))?
-                .or(meta.get_item(pyo3::intern!(meta.py(), "HTTP_PROXY_AUTHORIZATION"))?)
-                .is_some(),
+        self.begin(meta, method, &parts, utf8_cookies, language, zone)
+    }
+
+    /// As `look_up`, of a request that is as Django makes them; `NotImplemented` where Django has
+    /// to be asked.
+    #[pyo3(signature = (django, request, key_prefix, only))]
+    fn look_up_of<'py>(
+        &self,
+        django: &Django,
+        request: &Bound<'py, PyAny>,
+        key_prefix: &str,
+        only: Option<&Names>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = request.py();
+        let Some((seen, query, is_wsgi)) = django.see(request).and_then(|seen| {
+            let (query, is_wsgi) = django.query_of(request, &seen)?;
+            Some((seen, query, is_wsgi))
+        }) else {
+            return py.NotImplemented().into_bound_py_any(py);
         };
-        let headers = Meta::new(&meta, utf8_cookies);
-        let begun = machine::LookUp::begin(
-            Arc::clone(&self.shared),
-            Arc::clone(&self.memory),
-            Arc::clone(&self.sightings),
-            request,
-            &headers,
-        );
-        headers.check()?;
-        let meta = meta.unbind();
-        Ok(begun.map(|machine| LookUp::new(machine, meta, utf8_cookies)))
+        let method = request.getattr(pyo3::intern!(py, "method"))?;
+        let is_head = method.eq(pyo3::intern!(py, "HEAD"))?;
+        let parts = Parts {
+            key_prefix,
+            scheme: match seen.scheme.to_str()? {
+                "" => "http",
+                scheme => scheme,
+            },
+            host: seen.host.to_str()?,
+            path: seen.path.to_str()?,
+            query: query.as_ref().map_or(Ok(""), |query| query.to_str())?,
+            only: only.map(Names::globs),
+            raw_query: false,
+        };
+        let language = seen.language.map(|code| code.to_str().map(String::from));
+        let method = if is_head { "HEAD" } else { "GET" };
+        self.begin(
+            seen.meta,
+            method,
+            &parts,
+            is_wsgi,
+            language.transpose()?,
+            seen.zone,
+        )?
+        .into_bound_py_any(py)
     }
 
     /// The cache keys of these scopes' generations.

@@ -271,7 +271,7 @@ def test_while_the_cache_fails_each_process_looks_more_often(
     owe(monkeypatch)
     outbox._Clock.fails = False
     outbox._Clock.looked = outbox.time.monotonic() - outbox.RETRY_SECONDS
-    breaker.of("None/default").failed()
+    breaker.of((None, "default")).failed()
     client.get("/nothing/")
     assert rows() == []
 

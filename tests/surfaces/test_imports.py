@@ -38,7 +38,7 @@ _MIDDLEWARE = (
     ),
     *("compat", "conf", "durable", "expiry", "history", "lease", "listing", "middleware", "outbox"),
     *("page", "pipeline", "policy", "queries", "reads", "receivers", "request", "scopes"),
-    *("signals", "slots", "stale", "stampede", "store", "uri", "visit"),
+    *("asking", "installed", "signals", "slots", "stale", "stampede", "store", "uri", "visit"),
 )
 
 #: Beyond the standard library and Django's core: what only sites have that use it.
