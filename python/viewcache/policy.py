@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from http.cookies import SimpleCookie
 from typing import Any, NamedTuple, cast
 
@@ -22,7 +22,7 @@ from django.middleware.cache import UpdateCacheMiddleware as DjangoUpdateCacheMi
 from django.utils.cache import patch_cache_control
 from django.utils.functional import LazyObject, empty
 
-from . import _core, conf, reads, slots
+from . import _core, asking, compat, conf, reads, slots
 from .request import has_body
 
 logger = logging.getLogger("viewcache")
@@ -120,12 +120,12 @@ def judge(
     recorder = _Recorder(lambda final, timeout: stored(_permission(request, final, area, timeout)))
     seen = reads.of(request)
     with (
-        _hidden(response, _visitors_cookies(request, seen)),
+        _hidden(request, response, seen),
         # Django makes a key meanwhile, of the raw Cookie header: that is no read of the page's.
         nullcontext() if seen is None else seen.paused(),
     ):
         try:
-            response = cast(Any, _Django(recorder, area)).process_response(request, response)
+            response = asking.decide(_Django(recorder, area), request, response)
         except ValueError as error:
             # It takes numbers of Cache-Control as they are: `max-age="60"` is one that it cannot.
             logger.warning("viewcache stores nothing: Django cannot judge a response (%s).", error)
@@ -136,12 +136,20 @@ def judge(
     return response
 
 
+def _hidden(
+    request: HttpRequest, response: HttpResponseBase, seen: reads.Reads | None
+) -> AbstractContextManager[None]:
+    """
+    Keep the visitor's cookies from Django while it is asked: they are not part of the page, which
+    is stored without them and gets them anew with each hit.
+    """
+    if not response.cookies:
+        return nullcontext()
+    return _without(response, _visitors_cookies(request, seen))
+
+
 @contextmanager
-def _hidden(response: HttpResponseBase, names: frozenset[str]) -> Iterator[None]:
-    """
-    Keep these cookies from Django while it is asked: they are not part of the page, which is
-    stored without them and gets them anew with each hit.
-    """
+def _without(response: HttpResponseBase, names: frozenset[str]) -> Iterator[None]:
     cookies = response.cookies
     response.cookies = SimpleCookie()
     for name, morsel in cookies.items():
@@ -190,7 +198,7 @@ def _refuses_now(response: HttpResponseBase) -> str | None:
         return "streaming"
     if response.status_code not in (200, 304):
         return f"status {response.status_code}"
-    forbidding, _, _ = _core.read_cache_control(_header(response, "Cache-Control"))
+    forbidding, _, _ = _core.read_cache_control(_header(response, "cache-control"))
     return None if forbidding is None else f"Cache-Control: {forbidding}"
 
 
@@ -200,7 +208,7 @@ def _djangos_reason(response: HttpResponseBase) -> str:
         return f"status {response.status_code}"
     if response.cookies:
         return "Set-Cookie"
-    vary, why = _core.read_vary(_header(response, "Vary"))
+    vary, why = _core.read_vary(_header(response, "vary"))
     return why if vary is None and why else "timeout 0"
 
 
@@ -209,10 +217,10 @@ def _permission(
 ) -> Permission | str:
     """What Django would store, by the stricter rules."""
     seen = reads.of(request) if conf.get().VARY_ON_READ else None
-    names, why = _core.read_vary(_header(response, "Vary"))
+    names, why = _core.read_vary(_header(response, "vary"))
     if names is None:
         return why or "Vary"
-    _, public, stale = _core.read_cache_control(_header(response, "Cache-Control"))
+    _, public, stale = _core.read_cache_control(_header(response, "cache-control"))
     # Django has just said how long anybody may keep it.
     slots.make_private(response)
     meta = request.META
@@ -225,7 +233,7 @@ def _permission(
     if seen is not None and seen.token:
         secret = dict.get(request.META, "CSRF_COOKIE")
     vary = set(names)
-    if settings.USE_I18N:
+    if conf.django("USE_I18N"):
         # The language is in the key (Django ticket #18191).
         vary.discard("accept-language")
     whole = "cookie" in vary
@@ -290,9 +298,10 @@ def _is_for_one(
     request: HttpRequest, response: HttpResponseBase, seen: reads.Reads | None
 ) -> str | None:
     """What shows that this response is for one visitor, this once."""
-    theirs = _visitors_cookies(request, seen)
-    if any(name not in theirs for name in response.cookies):
-        return "Set-Cookie"
+    if response.cookies:
+        theirs = _visitors_cookies(request, seen)
+        if any(name not in theirs for name in response.cookies):
+            return "Set-Cookie"
     if seen is None:
         if getattr(getattr(request, "session", None), "modified", False):
             return "session modified"
@@ -360,4 +369,4 @@ def _has_messages(request: HttpRequest) -> bool:
 
 
 def _header(response: HttpResponseBase, name: str) -> str:
-    return response.headers.get(name, "")
+    return compat.header(response, name) or ""

@@ -27,6 +27,8 @@ from django.http.response import HttpResponseBase
 from django.middleware.csrf import CsrfViewMiddleware
 from django.utils.functional import LazyObject, cached_property, empty
 
+from . import conf
+
 _ATTRIBUTE = "_viewcache_reads"
 
 #: Reads by these are judged by what came of them, not by themselves.
@@ -209,11 +211,12 @@ def watch(request: HttpRequest, *, is_late: bool = False) -> Reads:
 
     It is late when middleware may have run, and somebody has read cookies: which, was not seen.
     """
-    reads = request.__dict__.get(_ATTRIBUTE)
+    reads: Reads | None = request.__dict__.get(_ATTRIBUTE)
     if reads is None:
         reads = Reads(is_late=is_late and "COOKIES" in request.__dict__)
         request.__dict__[_ATTRIBUTE] = reads
-        request.__class__ = watched(cast(Any, type(request)))
+        kind: Any = type(request)
+        request.__class__ = watched(kind)
         request.META = Meta(request.META, reads)
         known = request.__dict__
         if "environ" in known:
@@ -230,7 +233,7 @@ def watch(request: HttpRequest, *, is_late: bool = False) -> Reads:
             _watch_messages(known["_messages"], reads)
         if _on_watch is not None:
             _on_watch(request, reads)
-    return cast(Reads, reads)
+    return reads
 
 
 def leave(request: HttpRequest, response: HttpResponseBase, *, again: bool = False) -> None:
@@ -242,7 +245,8 @@ def leave(request: HttpRequest, response: HttpResponseBase, *, again: bool = Fal
 
 def of(request: HttpRequest) -> Reads | None:
     """What was read of this request, if it is watched."""
-    return cast("Reads | None", request.__dict__.get(_ATTRIBUTE))
+    reads: Reads | None = request.__dict__.get(_ATTRIBUTE)
+    return reads
 
 
 # -- The watched request --------------------------------------------------------------------------
@@ -520,8 +524,18 @@ class Headers(HttpHeaders):
 
     def __init__(self, meta: Meta, reads: Reads) -> None:
         # A plain copy: that Django builds this mapping from every header is no read.
-        super().__init__(dict(dict.items(meta)))
+        self._meta = dict(dict.items(meta))
         self._reads = reads
+
+    @cached_property
+    def _store(self) -> dict[str, tuple[str, Any]]:  # type: ignore[override]
+        """
+        What Django makes of all headers, which takes as long as all else that is done with most
+        requests: each asks for one or two.
+        """
+        headers: Any = HttpHeaders(self._meta)
+        store: dict[str, tuple[str, Any]] = headers._store
+        return store
 
     def note_all(self) -> None:
         """Everything was read, or there is no telling what."""
@@ -533,7 +547,13 @@ class Headers(HttpHeaders):
             self._reads.note_all()
 
     def __getitem__(self, name: str) -> str:
-        self.note(name.lower().replace("_", "-"))
+        plain = name.lower().replace("_", "-")
+        self.note(plain)
+        if "_store" not in self.__dict__ and _are_usual(self._meta):
+            found: str | None = self._meta.get(HttpHeaders.to_wsgi_name(name))
+            if found is not None:
+                return found
+            raise KeyError(plain)
         return super().__getitem__(name)
 
     def __iter__(self) -> Iterator[str]:
@@ -547,6 +567,11 @@ class Headers(HttpHeaders):
     def __repr__(self) -> str:
         self.note_all()
         return super().__repr__()
+
+
+def _are_usual(meta: dict[str, Any]) -> bool:
+    """Are these headers named as servers name them, each in one way only?"""
+    return not any("-" in name or not name.isupper() for name in meta if name[:5] == "HTTP_")
 
 
 def _noting_all(name: str) -> Callable[..., Any]:
@@ -639,7 +664,7 @@ def caller(frame: FrameType | None) -> FrameType | None:
 
 def session_cookie() -> str:
     """The name of the session's cookie."""
-    return cast(str, settings.SESSION_COOKIE_NAME)
+    return str(conf.django("SESSION_COOKIE_NAME"))
 
 
 def secret_cookie() -> str:
