@@ -15,6 +15,15 @@ LIMITS = {
     ("miss and store", None): 1.2,
 }
 KEYS_LIMIT = 0.2
+#: Milliseconds.
+IMPORT_LIMIT = 20
+#: A hit through django-vcache over stock Django's through its own RedisCache.
+VCACHE_LIMIT = 0.30
+#: How much more a page of 200 KB may take, as a ratio, than one of 20.
+SIZE_LIMIT = 0.1
+#: Of as many variants as there are, over one.
+EXPIRY_LIMIT = 1.1
+COMMANDS_LIMIT = {"hit": 1, "miss and store": 4, "expiry": 1}
 
 
 def line(row: Row) -> str:
@@ -157,13 +166,15 @@ def _import(rows: list[Row]) -> Iterator[str]:
 #: What the profiles say of the targets that are missed.
 _WAY = """## What stands in the way
 
-- **Keys**: what is left is Python's: reading `META` and a dozen settings, and calling the cache.
+- **Keys**: a fifth of what is left is the two digests, the rest the look-ups in Django's objects
+  that show that nothing was replaced, and the call of the cache.
 - **A hit in local memory** reads the recipe, the page and a generation for each level of the path,
   where stock Django reads two entries; and the request is watched, to know which cookies a page
   reads.
 - **A miss and store** asks the installed Django whether the page may be stored, after it has been
-  watched for what it reads. With local memory, where nothing else costs anything, that shows.
-- **Import**: the package imports all that it exports, `explain()` and `TRACK` among it.
+  watched for what it reads; and it writes three entries where stock Django writes two: the page,
+  the turn to render it, and, when a process first stores a page, its place in the inventory.
+- **Import**: the middleware is half of it, the compiled core and the settings' classes the rest.
 """
 
 
@@ -210,6 +221,51 @@ def _losses(rows: list[Row]) -> Iterator[str]:
     yield ""
 
 
+def verdicts(rows: list[Row]) -> Iterator[str]:
+    """What this project wants to reach, and whether this run did: a line for each figure."""
+    for what, figure, limit in _held(rows):
+        verdict = "reached" if figure <= limit else "MISSED "
+        yield f"{verdict}  {figure:>9.3f} <= {limit:<9.3f} {what}"
+
+
+def _held(rows: list[Row]) -> Iterator[tuple[str, float, float]]:
+    """What, the figure, and the most that it may be."""
+    hits = {
+        (row["backend"], row["size"]): row["ratio"]["median"]
+        for row in rows
+        if row["case"] == "hit" and _is_ours(row)
+    }
+    for row in rows:
+        if row["package"] != "viewcache":
+            continue
+        what = f"{row['case']}, {_subject(row)}"
+        if row["case"].endswith("_cache_key"):
+            yield f"{what}: over Django's", row["ratio"]["median"], KEYS_LIMIT
+        elif row["case"] == "import":
+            yield f"{what}: ms", row["seconds"]["median"] * 1e3, IMPORT_LIMIT
+        elif row["case"] == "expiry":
+            yield f"{what}: over one variant", row["ratio"]["median"], EXPIRY_LIMIT
+        elif (limit := _limit(row)) is not None and "over_same_backend" in row:
+            yield f"{what}: over stock Django", row["over_same_backend"]["median"], limit
+        if row["case"] == "hit" and row["backend"] == "django-vcache":
+            yield f"{what}: over stock on RedisCache", row["ratio"]["median"], VCACHE_LIMIT
+        if row["case"] == "hit" and row["size"] == 200 and (row["backend"], 20) in hits:
+            most = hits[row["backend"], 20] + SIZE_LIMIT
+            yield f"{what}: over that of 20 KB, +0.1", row["ratio"]["median"], most
+        if row["case"] in COMMANDS_LIMIT and "commands" in row:
+            sent = sum(row["commands"].values())
+            yield f"{what}: commands", sent, COMMANDS_LIMIT[row["case"]]
+
+
+def _subject(row: Row) -> str:
+    details = ("server", "backend", "size", "what", "variants")
+    return ", ".join(f"{row[key]}{_DETAILS[key]}" for key in details if key in row)
+
+
+def _limit(row: Row) -> float | None:
+    return LIMITS.get((row["case"], row.get("group")), LIMITS.get((row["case"], None)))
+
+
 def _is_ours(row: Row) -> bool:
     return row["package"] == "viewcache" and "ratio" in row
 
@@ -223,7 +279,7 @@ def _loses(row: Row) -> bool:
 def _misses(row: Row) -> bool:
     if row["case"].endswith("_cache_key"):
         return bool(row["ratio"]["median"] > KEYS_LIMIT)
-    limit = LIMITS.get((row["case"], row.get("group")), LIMITS.get((row["case"], None)))
+    limit = _limit(row)
     ratio = row.get("over_same_backend")
     return limit is not None and ratio is not None and ratio["median"] > limit
 

@@ -41,6 +41,7 @@ def main() -> None:
             {kind: server.location if server else "" for kind, server in servers.items()}
         )
         rows = list(_measure(options, servers))
+    print("\n".join(["", *report.verdicts(rows)]))
     result = {"machine": machine.described(), "quick": options.quick, "rows": rows}
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
