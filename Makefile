@@ -96,6 +96,10 @@ soak: build servers ## The example blog under gunicorn and uvicorn, MINUTES=10, 
 	    PYTHONPATH=tests $(BIN)/python -m soak --server $$server --minutes $${MINUTES:-10} || exit 1; \
 	done
 
+.PHONY: deny
+deny: ## Licences, sources and versions of the Rust dependencies; needs `cargo install cargo-deny`
+	cargo deny --locked check licenses bans sources
+
 .PHONY: matrix
 matrix: parity ## The other Djangos (oldest and newest Python of each): parity, then the Python tests
 	$(MATRIX) pytest --djangos $(DJANGOS)
