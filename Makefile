@@ -96,6 +96,22 @@ soak: build servers ## The example blog under gunicorn and uvicorn, MINUTES=10, 
 	    PYTHONPATH=tests $(BIN)/python -m soak --server $$server --minutes $${MINUTES:-10} || exit 1; \
 	done
 
+.PHONY: coverage
+coverage: build servers ## Branches of the Python package that the tests take: make coverage ARGS=tests/django
+	$(BIN)/python -m pip install --quiet 'coverage>=7.6'
+	$(BIN)/python -m coverage run --branch --source=viewcache -m pytest $(ARGS)
+	$(BIN)/python -m coverage report --skip-covered --show-missing
+
+.PHONY: coverage-rust
+coverage-rust: $(DONE)/venv ## Lines of src/ that the Rust tests take; needs `cargo install cargo-llvm-cov`
+	LD_LIBRARY_PATH="$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))'):$${LD_LIBRARY_PATH:-}" \
+	    cargo llvm-cov --lib --test hostile --ignore-filename-regex 'src/python/|fuzz/' --summary-only
+
+.PHONY: mutants
+mutants: $(DONE)/venv ## Which changes of keys, records and freshness no Rust test sees; needs `cargo install cargo-mutants`
+	LD_LIBRARY_PATH="$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))'):$${LD_LIBRARY_PATH:-}" \
+	    cargo mutants --timeout 60 $(foreach name,signer key record generation lookup/judge,-f src/$(name).rs) -- --lib -- --skip sql::
+
 .PHONY: deny
 deny: ## Licences, sources and versions of the Rust dependencies; needs `cargo install cargo-deny`
 	cargo deny --locked check licenses bans sources
