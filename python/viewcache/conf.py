@@ -105,6 +105,10 @@ class Settings:
     #: renders it, and in place of an error. Views and responses may say otherwise (RFC 5861).
     STALE_WHILE_REVALIDATE: int = 0
     STALE_IF_ERROR: int = 0
+    #: For how many seconds, from its rendering on, browsers and proxies may keep a page without
+    #: asking, where the response does not say it itself; an expiry does not reach their copies. 0:
+    #: they ask each time. ``None``: as long as the cache keeps it, which is what Django tells them.
+    BROWSER_SECONDS: int | None = None
     #: How many URLs' recipes each process remembers, and about how many bytes they may take; and
     #: how many generations it has seen.
     MEMORY_ENTRIES: int = 10_000
@@ -182,6 +186,10 @@ def _check(name: str, value: Any) -> Any:
         ):
             expected = "a whole number, 0 or more"
             if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+                return value
+        case "BROWSER_SECONDS":
+            expected = "a whole number of seconds, 0 or more, or None"
+            if value is None or (type(value) is int and value >= 0):
                 return value
         case _:
             expected = "a string"

@@ -19,8 +19,9 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.middleware.cache import UpdateCacheMiddleware as DjangoUpdateCacheMiddleware
-from django.utils.cache import patch_cache_control
+from django.utils.cache import get_max_age, patch_cache_control
 from django.utils.functional import LazyObject, empty
+from django.utils.http import http_date
 
 from . import _core, asking, compat, conf, reads, slots
 from .request import has_body
@@ -109,6 +110,7 @@ def judge(
     if slots.is_private(response):
         # A decorator within has judged it, for all of us.
         return response
+    said = get_max_age(response) is not None or "Expires" in response.headers
     ends = request.__dict__.get(_ENDS)
     if ends is not None and not response.streaming:
         # Browsers and proxies are told, too.
@@ -117,7 +119,13 @@ def judge(
     if reason is not None:
         stored(reason)
         return response
-    recorder = _Recorder(lambda final, timeout: stored(_permission(request, final, area, timeout)))
+
+    def found(final: HttpResponseBase, timeout: float) -> None:
+        if not said:
+            _tell_browsers(final)
+        stored(_permission(request, final, area, timeout))
+
+    recorder = _Recorder(found)
     seen = reads.of(request)
     with (
         _hidden(request, response, seen),
@@ -134,6 +142,15 @@ def judge(
     if not recorder.asked:
         stored(_djangos_reason(response))
     return response
+
+
+def _tell_browsers(response: HttpResponseBase) -> None:
+    """Django has just told them to keep the page for as long as the cache does."""
+    seconds = conf.get().BROWSER_SECONDS
+    if seconds is not None:
+        patch_cache_control(response, max_age=seconds)
+        if (age := get_max_age(response)) is not None and "Expires" in response.headers:
+            response.headers["Expires"] = http_date(time.time() + age)
 
 
 def _hidden(
@@ -269,7 +286,8 @@ def _windows(
 ) -> tuple[int, int]:
     """
     For how long this page may be stale: as the response says, else as its view or the settings do.
-    What those say is sent, too, so that the caches on the way know as much as ours.
+    What those say is sent, too, so that the caches on the way know as much as ours, unless they
+    are told to ask each time (``BROWSER_SECONDS``).
 
     ``left`` are the seconds between the page's end and the moment from which nobody may have it.
     """
@@ -288,7 +306,8 @@ def _windows(
     ):
         seconds = own if own is not None else of_site if of_view is None else of_view
         seconds = min(seconds, _LONGEST if left is None else max(0, left))
-        if own is None and seconds and not slots.is_private(response):
+        told = site.BROWSER_SECONDS is None and not slots.is_private(response)
+        if own is None and seconds and told:
             patch_cache_control(response, **{name: seconds})
         found.append(seconds)
     return found[0], found[1]
