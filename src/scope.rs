@@ -114,41 +114,56 @@ pub fn of_row(table: &str, row: &str) -> String {
     format!("row:{table}:{place}")
 }
 
+/// The scope of what is found by a value of a column: a page reads it beside the scope of the row that
+/// it found, and a write that gives a row the value expires it. Bounded in number as rows are.
+#[must_use]
+pub fn of_value(table: &str, column: &str, value: &str) -> String {
+    let place = row_bucket(table, &format!("{column}\0{value}"), ROW_SCOPES);
+    format!("value:{table}:{place}")
+}
+
+/// The scope of whatever is found by a value, of any column.
+#[must_use]
+pub fn of_values(table: &str) -> String {
+    format!("values:{table}")
+}
+
 /// Leaves out what a wider scope covers: the rows of a table that is written as a whole, and rows
 /// beyond a number that is worth a key each.
 #[must_use]
 pub fn widest(mut scopes: Vec<String>) -> Vec<String> {
-    let table_of = |scope: &str| {
-        let row = scope
-            .strip_prefix("row:")
-            .and_then(|rest| rest.rsplit_once(':'));
-        row.map(|(table, _)| table.to_string())
+    let one_of = |scope: &str, kind: &str| {
+        let named = scope.strip_prefix(kind)?.rsplit_once(':');
+        named.map(|(table, _)| table.to_string())
     };
-    let mut rows: HashMap<String, usize> = HashMap::new();
-    for table in scopes.iter().filter_map(|scope| table_of(scope)) {
-        *rows.entry(table).or_default() += 1;
+    for (kind, wider) in [
+        ("row:", of_table as fn(&str) -> String),
+        ("value:", of_values),
+    ] {
+        let mut counts: HashMap<String, usize> = HashMap::new();
+        for table in scopes.iter().filter_map(|scope| one_of(scope, kind)) {
+            *counts.entry(table).or_default() += 1;
+        }
+        let many = counts
+            .into_iter()
+            .filter(|(_, count)| *count > ROWS_WRITTEN);
+        scopes.extend(many.map(|(table, _)| wider(&table)));
     }
-    scopes.extend(
-        rows.into_iter()
-            .filter(|(_, count)| *count > ROWS_WRITTEN)
-            .map(|(table, _)| of_table(&table)),
-    );
-    let whole: HashSet<String> = scopes
-        .iter()
-        .filter_map(|scope| scope.strip_prefix("table:").map(String::from))
-        .collect();
-    let everything = whole.contains("*");
+    let all: HashSet<String> = scopes.iter().cloned().collect();
+    let everything = all.contains(ANY_TABLE);
+    let whole = |table: &str| everything || all.contains(&of_table(table));
     let mut seen = HashSet::new();
     scopes.retain(|scope| {
-        let covered = match (
-            table_of(scope),
-            scope.strip_prefix("rows:"),
-            scope.strip_prefix("table:"),
-        ) {
-            (Some(table), ..) => everything || whole.contains(&table),
-            (_, Some(table), _) => everything || whole.contains(table),
-            (.., Some(table)) => everything && table != "*",
-            _ => false,
+        let covered = if let Some(table) = one_of(scope, "row:") {
+            whole(&table)
+        } else if let Some(table) = one_of(scope, "value:") {
+            whole(&table) || all.contains(&of_values(&table))
+        } else if let Some(table) =
+            (scope.strip_prefix("rows:")).or_else(|| scope.strip_prefix("values:"))
+        {
+            whole(table)
+        } else {
+            everything && scope.starts_with("table:") && scope != ANY_TABLE
         };
         !covered && seen.insert(scope.clone())
     });

@@ -36,6 +36,7 @@ __all__ = [
     "query_pairs",
     "read_cache_control",
     "read_vary",
+    "row_scope",
     "scope_of_tag",
     "scopes_of_path",
     "scopes_of_tree",
@@ -217,6 +218,8 @@ class LookUp:
         """The lease: keys of all generations that are not known, each with a new one to set."""
     def unread_of(self, scopes: Sequence[str]) -> list[str]:
         """The lease: those of the scopes whose generation has not been read."""
+    def has_read_any(self, prefix: str) -> bool:
+        """The lease: has the generation of any scope that begins so been read?"""
     def younger_than(self, moment: int, scopes: Sequence[str]) -> str | None:
         """
         The lease: the first of these scopes that may have been expired between that moment and
@@ -302,6 +305,7 @@ class Queries:
         cls,
         tables: Sequence[tuple[str, str | None]],
         *,
+        findable: Sequence[tuple[str, Sequence[tuple[str, bool, int | None, bool]]]],
         tracked: Sequence[str] | None,
         quiet: dict[str, list[str] | None],
         cascades: dict[str, list[str]],
@@ -310,11 +314,21 @@ class Queries:
     ) -> Queries: ...
     def analyse(
         self, text: str, vendor: str, params: Any, many: bool
-    ) -> tuple[list[str], list[str], list[str], list[str], bool | None, tuple[str, bool] | None]:
+    ) -> tuple[
+        list[str],
+        list[str],
+        list[str],
+        list[str],
+        bool | None,
+        tuple[str, bool] | None,
+        list[tuple[str, str, Any, list[str], int | None, bool]],
+    ]:
         """
         What a statement does: scopes read, scopes written, names read that are no known table,
         tables whose new rows the database numbers, whether a transaction begins (``False``: the
-        open one ends), and why it was not understood (with whether it may write).
+        open one ends), why it was not understood (with whether it may write), and the rows that
+        it finds by a value: table, column, value, the scopes of what is found by it, where in a
+        row of the result the primary key stands, and whether one row has it at most.
         """
 
 @final
@@ -495,6 +509,9 @@ def mask_token(secret: str) -> str | None:
 
 def new_rows(table: str, last: int, count: int) -> list[str]:
     """The scopes of the rows that an insert of ``count`` rows may have added around ``last``."""
+
+def row_scope(table: str, key: str) -> str | None:
+    """The scope of a row by the text of its primary key; ``None`` for a key that names none."""
 
 def table_name(name: str) -> str:
     """The name by which a table is known in scopes, however it is quoted or qualified."""

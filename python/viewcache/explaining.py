@@ -23,6 +23,7 @@ from django.http.response import HttpResponseBase
 from django.urls import Resolver404, resolve
 
 from . import _core, activated, audited, conf, pipeline, queries, reads, slots
+from .by_value import Sought
 from .explanation import Explanation, Input, Page, Read, Recipe, Rendering, Scope
 from .inputs import inputs
 from .mixins import CacheMixin
@@ -166,11 +167,15 @@ class _Run:
         if isinstance(sql, str) and not many:
             place = reads.place_of_caller()
             vendor = context["connection"].vendor
-            for scope in queries.queries().analyse(sql, vendor, params, many)[0]:
+            found = queries.queries().analyse(sql, vendor, params, many)
+            sought = [Sought(*each) for each in found[6]]
+            for scope in [*found[0], *(scope for each in sought for scope in each.scopes)]:
                 # A page that reads too many rows reads their table.
-                table = f"rows:{scope[4:].rpartition(':')[0]}"
-                for name in (scope, table) if scope.startswith("row:") else (scope,):
+                for name in (scope, *queries.coarse([scope])):
                     self.read.setdefault(name, (sql, place))
+            for each in sought:
+                # Which row has the value, the database knows.
+                self.read.setdefault(each.any_row, (sql, place))
         return execute(sql, params, many, context)
 
     def _store(self, alias: str | None) -> _DryStore:
@@ -316,7 +321,8 @@ def _scopes(
     read = rendered.read if rendered else {}
     scopes = []
     for name, key in zip(names, keys, strict=True):
-        query, where = read.get(name, (None, None))
+        any_row = f"{name.rpartition(':')[0]}:"
+        query, where = read.get(name) or read.get(any_row) or (None, None)
         if name.startswith("tag:"):
             where = places.get(key)
         scopes.append(Scope(name, key in found, where, query))

@@ -33,7 +33,8 @@ from django.db.backends.signals import connection_created
 from django.db.backends.utils import CursorWrapper
 from django.http import HttpRequest
 
-from . import _core, commit, conf, durable, expiry, reads
+from . import _core, by_value, commit, conf, durable, expiry, reads
+from .by_value import Sought
 from .lease import read_rows
 from .visit import Visit, on_visit
 
@@ -88,6 +89,8 @@ _levels: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 #: Tables that pages have read in this process, to be asked for at once.
 _tables_read: dict[str, None] = {}
 _TABLES_ASKED = 256
+#: Scopes of which a page may have only so many (``TRACK_ROWS``).
+_NAMED = ("row:", "value:")
 #: New rows of an insert above which it counts for the whole table.
 _NEW_ROWS = 24
 
@@ -109,7 +112,7 @@ def watch(
     if many and not isinstance(params, list | tuple):
         # An iterator is read once.
         params = list(params)
-    reads, writes, others, numbered, begins, refused = _analyse(
+    reads, writes, others, numbered, begins, refused, by = _analyse(
         sql, connection.vendor, params, many
     )
     if (writes or numbered or refused) and durable.needs_transaction(connection, sql):
@@ -119,9 +122,13 @@ def watch(
             cursor = context["cursor"]
             is_open = not isinstance(cursor.cursor, _Fetched)
             return _finished(cursor, connection, result) if is_open else result
+    if by and getattr(context["cursor"].cursor, "name", None):
+        # A cursor of the server's gives its rows one by one: none of them is looked at here.
+        by = [(*each[:4], None, each[5]) for each in by]
     making = _making.get()
+    unproven: list[Sought] = []
     if making is not None and (reads or others or refused):
-        _read(making, connection, reads, others, refused)
+        unproven = _read(making, connection, reads, others, refused, by)
     if begins:
         # MySQL has a word for one that sees the data of its beginning.
         _snapshots[connection] = "SNAPSHOT" in str(sql).upper()
@@ -132,14 +139,23 @@ def watch(
         writes = [ANY_TABLE]
     # What SQLite reads while an earlier query is still open is as old as that one.
     whole = making is not None and connection.vendor == "sqlite"
-    if not writes and not whole and begins is None and not commit.is_waiting(connection):
+    if not (writes or whole or unproven or begins is not None or commit.is_waiting(connection)):
         return execute(sql, params, many, context)
     try:
         result = execute(sql, params, many, context)
+        if unproven:
+            assert making is not None
+            wrapper = context["cursor"]
+            result = _finished(wrapper, connection, result)
+            if not _prove(making, connection, unproven, wrapper.cursor):
+                # Its rows may be older than the generations that bind the page now.
+                if isinstance(wrapper.cursor, _Fetched):
+                    wrapper.cursor = wrapper.cursor.forget()
+                result = execute(sql, params, many, context)
         if begins is not None:
             with _quietly():
                 commit.follow(connection, begins)
-        if writes or (whole and reads):
+        if (writes or (whole and reads)) and not isinstance(context["cursor"].cursor, _Fetched):
             result = _finished(context["cursor"], connection, result)
         for table in numbered:
             writes += _new_rows(table, context["cursor"], connection, params, many)
@@ -170,24 +186,32 @@ def _read(
     reads: list[str],
     others: list[str],
     refused: tuple[str, bool] | None,
-) -> None:
+    by: list[Any],
+) -> list[Sought]:
+    """
+    Bind the page that is being made to what a query reads. Returns what the query finds by a value
+    and has to prove, once it has run.
+    """
     inner = making.visit
     written = connection.in_atomic_block or commit.is_waiting(connection)
     known = (inner, *reads)
-    if known in making.known and not (written or others or refused):
-        return
+    if known in making.known and not (written or others or refused or by):
+        return []
     making.known.add(known)
+    sought = [Sought(*each) for each in by]
     visits = [] if inner is None else [each for each in inner.around if each.lease is not None]
     reason = None if refused is None else f"query not understood: {refused[0]}"
     scopes = [ANY_TABLE, *reads]
+    # Whoever does not know the rows reads their tables.
+    with_tables = [*scopes, *(each.all_rows for each in sought)]
     for name in others:
         with _quietly():
             if not _is_table(connection.alias, name):
                 reason = f"query reads {name}, which is no table"
-    if written and not commit.dirty().isdisjoint(scopes):
+    if written and not commit.dirty().isdisjoint(with_tables):
         # Nobody else sees it yet, and after a rollback nobody ever does.
         reason = "read what this transaction has written"
-    making.read.update(dict.fromkeys(reads))
+    making.read.update(dict.fromkeys(with_tables[1:]))
     making.blind = making.blind or reason or ""
     # What a transaction reads after its first read is as old as that one.
     late = bool(visits) and _is_late(connection)
@@ -200,37 +224,120 @@ def _read(
     for scope in reads:
         if not scope.startswith("row:"):
             _tables_read.setdefault(scope)
+    return _seek(making, connection, sought) if sought and visits and reason is None else []
 
 
-def _bind(making: _Making, visit: Visit, scopes: list[str], *, late: bool) -> None:
-    """The visit's page reads these scopes: bind it to their generations, or refuse it."""
+def _seek(making: _Making, connection: BaseDatabaseWrapper, sought: list[Sought]) -> list[Sought]:
+    """
+    Bind the page to what a query finds by values, before it runs. Returns those whose rows the
+    query itself has to show.
+    """
+    late = _is_late(connection)
+    with _quietly():
+        # All of them, before the first row is asked for.
+        bound = [
+            (each, [_bind(making, visit, each.scopes, late=late) for visit in _visits(making)])
+            for each in sought
+        ]
+    unproven = []
+    for each, exact in bound:
+        if not any(exact):
+            continue
+        if each.key_at is not None and each.unique and _knows_a_row(making, each):
+            unproven.append(each)
+        else:
+            _find(making, connection, each)
+    return unproven
+
+
+def _find(making: _Making, connection: BaseDatabaseWrapper, sought: Sought) -> None:
+    """Ask which rows have the value, and bind the page to them, before its own query runs."""
+    with _quietly():
+        scopes = by_value.find(sought, connection)
+        # In a transaction that may have been its first read.
+        _snapshots[connection] = True
+        late = _is_late(connection)
+        for visit in _visits(making):
+            if scopes is None:
+                _bind(making, visit, [sought.all_rows], late=late)
+            elif scopes:
+                _bind(making, visit, scopes, late=late)
+
+
+def _prove(
+    making: _Making, connection: BaseDatabaseWrapper, unproven: list[Sought], cursor: Any
+) -> bool:
+    """
+    Does a result show the rows that the page knew beforehand? If not, the page is bound to those
+    that there are, and the query is to be run again.
+    """
+    proven = True
+    for each in unproven:
+        row = by_value.shown(each, cursor.rows if isinstance(cursor, _Fetched) else None)
+        leases = [visit.lease for visit in _visits(making)]
+        has_room = row in making.rows or len(making.rows) < conf.get().TRACK_ROWS
+        if (
+            row is not None
+            and has_room
+            and not any(lease.unread_of([row]) for lease in leases if lease is not None)
+        ):
+            with _quietly():
+                for visit in _visits(making):
+                    _bind(making, visit, [row], late=True)
+        else:
+            proven = False
+            _find(making, connection, each)
+    return proven
+
+
+def _visits(making: _Making) -> list[Visit]:
+    """The visits whose pages are being made."""
+    around = () if making.visit is None else making.visit.around
+    return [visit for visit in around if visit.lease is not None]
+
+
+def _knows_a_row(making: _Making, sought: Sought) -> bool:
+    """Has an earlier render taught the scope of a row of this table?"""
+    leases = [visit.lease for visit in _visits(making)]
+    return all(lease.has_read_any(sought.any_row) for lease in leases if lease is not None)
+
+
+def _bind(making: _Making, visit: Visit, scopes: list[str], *, late: bool) -> bool:
+    """
+    The visit's page reads these scopes: bind it to their generations, or refuse it. False when it
+    reads tables in their place.
+    """
     lease = visit.lease
     assert lease is not None
-    rows = making.rows.union(scope for scope in scopes if scope.startswith("row:"))
+    rows = making.rows.union(scope for scope in scopes if scope.startswith(_NAMED))
+    exact = True
     if len(rows) > conf.get().TRACK_ROWS:
-        scopes = _coarse(scopes)
+        scopes, exact = coarse(scopes), False
     else:
         making.rows = rows
     unread = lease.unread_of(scopes)
     if unread and (late or making.spent >= COMMANDS):
         # The next render of this URL knows these rows beforehand; this one reads tables.
         lease.expect(scopes, remember=True)
-        scopes = _coarse(scopes)
+        scopes, exact = coarse(scopes), False
         unread = lease.unread_of(scopes)
     if unread and late:
         lease.expect(scopes, remember=True)
         visit.refuse("read inside a transaction that had read before", teach=True)
-        return
+        return exact
     if unread and not making.spent:
         lease.expect([*_tables_read, *_all_tables()][:_TABLES_ASKED], remember=False)
     making.spent += read_rows(visit, scopes)
+    return exact
 
 
 class _Fetched:
     """A database cursor whose rows have been fetched, and are handed out from here."""
 
-    def __init__(self, cursor: Any) -> None:
+    def __init__(self, cursor: Any, kind: Callable[[Iterable[Any]], Any]) -> None:
         self._cursor = cursor
+        #: MySQL's drivers give tuples of rows, the others lists; Django waits for an empty one.
+        self._kind = kind
         self.rows: list[Any] | None = cursor.fetchall()
         self._left = iter(self.rows or ())
 
@@ -251,11 +358,11 @@ class _Fetched:
     def fetchone(self) -> Any:
         return next(self._left, None)
 
-    def fetchmany(self, size: int | None = None) -> list[Any]:
-        return list(islice(self._left, size or self._cursor.arraysize))
+    def fetchmany(self, size: int | None = None) -> Any:
+        return self._kind(islice(self._left, size or self._cursor.arraysize))
 
-    def fetchall(self) -> list[Any]:
-        return list(self._left)
+    def fetchall(self) -> Any:
+        return self._kind(self._left)
 
 
 def _finished(wrapper: Any, connection: BaseDatabaseWrapper, result: Any) -> Any:
@@ -267,7 +374,7 @@ def _finished(wrapper: Any, connection: BaseDatabaseWrapper, result: Any) -> Any
     if getattr(raw, "description", None) is None:
         return result
     try:
-        fetched = _Fetched(raw)
+        fetched = _Fetched(raw, type(connection.features.empty_fetchmany_value))
     except cast(Any, connection).Database.Error:
         return result  # psycopg: a statement without rows that has a description
     wrapper.cursor = fetched
@@ -306,14 +413,16 @@ def _new_rows(
     return _core.new_rows(table, last, count)
 
 
-def _coarse(scopes: Iterable[str]) -> list[str]:
-    """Rows as the tables that they are of."""
-    return list(
-        dict.fromkeys(
-            f"rows:{scope[4:].rpartition(':')[0]}" if scope.startswith("row:") else scope
-            for scope in scopes
-        )
-    )
+def coarse(scopes: Iterable[str]) -> list[str]:
+    """Rows, and what is found by values, as the tables that they are of."""
+    return list(dict.fromkeys(map(_coarser, scopes)))
+
+
+def _coarser(scope: str) -> str:
+    kind, _, rest = scope.partition(":")
+    if kind in ("row", "value"):
+        rest = rest.rpartition(":")[0]
+    return f"rows:{rest}" if kind in ("row", "value", "values") else scope
 
 
 # -- The page that is being made ------------------------------------------------------------------
@@ -361,7 +470,7 @@ def _read_before(making: _Making) -> list[str]:
         return []
     making.rows.update(scope for scope in making.read if scope.startswith("row:"))
     are_many = len(making.rows) > conf.get().TRACK_ROWS
-    return [*(_coarse(making.read) if are_many else making.read), ANY_TABLE]
+    return [*(coarse(making.read) if are_many else making.read), ANY_TABLE]
 
 
 def attach(visit: Visit) -> None:
@@ -441,6 +550,7 @@ def queries() -> _core.Queries:
             quiet[cast(Any, backend)._table] = None
     return _core.Queries(
         tables,
+        findable=by_value.findable(),
         tracked=None if isinstance(wanted, bool) else sorted(tracked),
         quiet=quiet,
         cascades=_cascades(),
@@ -488,7 +598,13 @@ def _all_tables() -> tuple[str, ...]:
         for model in apps.get_models(include_auto_created=True)
         if model._meta.managed
     )
-    return tuple(scope for name in names for scope in (f"table:{name}", f"rows:{name}"))
+    found = {
+        _core.table_name(table): (f"values:{_core.table_name(table)}",)
+        for table, _ in by_value.findable()
+    }
+    return tuple(
+        scope for name in names for scope in (f"table:{name}", f"rows:{name}", *found.get(name, ()))
+    )
 
 
 @cache
@@ -628,6 +744,7 @@ def _forget(*, setting: str, **kwargs: Any) -> None:
         _is_table.cache_clear()
         _all_tables.cache_clear()
         _keys.cache_clear()
+        by_value.forget()
     if setting == "VIEWCACHE" and apps.ready:
         disconnect()
         # The one who asks for the settings is told what is wrong with them.

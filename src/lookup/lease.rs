@@ -117,6 +117,14 @@ impl LookUp {
             .any(|scope| scope.text == text && scope.generation.is_some())
     }
 
+    /// Has the generation of any scope that begins so been read?
+    #[must_use]
+    pub fn has_read_any(&self, prefix: &str) -> bool {
+        self.scopes
+            .iter()
+            .any(|scope| scope.generation.is_some() && scope.text.starts_with(prefix))
+    }
+
     /// The lease: the first of these scopes whose generation was not known to be there, as it is
     /// now, at that moment ([`crate::sightings`]): what was read of it since may be older.
     #[must_use]

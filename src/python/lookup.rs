@@ -255,6 +255,11 @@ impl LookUp {
             .collect()
     }
 
+    /// The lease: has the generation of any scope that begins so been read?
+    fn has_read_any(&self, prefix: &str) -> bool {
+        self.state().machine.has_read_any(prefix)
+    }
+
     /// The lease: the first of these scopes whose generation may be younger than that moment.
     #[allow(clippy::needless_pass_by_value)]
     fn younger_than(&self, moment: u64, scopes: Vec<String>) -> Option<String> {

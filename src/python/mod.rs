@@ -49,7 +49,7 @@ mod _core {
     #[pymodule_export]
     use super::lookup::LookUp;
     #[pymodule_export]
-    use super::queries::{Queries, new_rows, table_name};
+    use super::queries::{Queries, new_rows, row_scope, table_name};
     #[pymodule_export]
     use super::scopes::{scope_of_tag, scopes_of_path, scopes_of_tree};
     #[pymodule_export]

@@ -7,8 +7,8 @@ use pyo3::types::{PyBool, PyDict, PyInt, PyList, PyString, PyTuple};
 
 use crate::scope;
 use crate::sql::{
-    self, Analyser, Analysis, Control, Dialect, PinTerm, Pins, Reach, WriteKind, row_text,
-    row_texts, table_key,
+    self, Analyser, Analysis, ByValue, Column, Control, Dialect, Findable, Given, Kind, PinTerm,
+    Pins, Reach, TableWrite, WriteKind, row_text, row_texts, table_key, value_text,
 };
 
 /// The project's tables, and what is known of the statements that have been seen.
@@ -24,9 +24,17 @@ pub struct Queries {
     rows_limit: usize,
 }
 
+/// A column that rows are found by: its name, whether it is text (else integers or UUIDs), the characters that it holds at most,
+/// and whether no two rows have the same value.
+type FindableColumn = (String, bool, Option<usize>, bool);
+
+/// Rows that are found by a value: table, column, value, the scopes of what is found by it, the place of the
+/// primary key in a row of the result, and whether one row has it at most.
+type Sought = (String, String, Py<PyAny>, Vec<String>, Option<usize>, bool);
+
 /// Scopes read, scopes written, other names read (tables or views), tables whose new rows the
-/// database numbers, whether a transaction begins (`false`: the open one ends), and why the statement was not understood with whether
-/// it may write.
+/// database numbers, whether a transaction begins (`false`: the open one ends), why the statement was not understood with whether
+/// it may write, and rows that are found by a value, whose own scopes are not among those read.
 type Found = (
     Vec<String>,
     Vec<String>,
@@ -34,14 +42,16 @@ type Found = (
     Vec<String>,
     Option<bool>,
     Option<(String, bool)>,
+    Vec<Sought>,
 );
 
 #[pymethods]
 impl Queries {
     #[new]
-    #[pyo3(signature = (tables, *, tracked, quiet, cascades, pure_functions, rows_limit))]
+    #[pyo3(signature = (tables, *, findable, tracked, quiet, cascades, pure_functions, rows_limit))]
     fn new(
         tables: Vec<(String, Option<String>)>,
+        findable: Vec<(String, Vec<FindableColumn>)>,
         tracked: Option<Vec<String>>,
         quiet: HashMap<String, Option<Vec<String>>>,
         cascades: HashMap<String, Vec<String>>,
@@ -58,7 +68,12 @@ impl Queries {
             (table_key(&table), columns)
         });
         Self {
-            analyser: Analyser::new(tables).with_pure_functions(pure_functions),
+            analyser: Analyser::new(tables)
+                .with_pure_functions(pure_functions)
+                .with_findables(findable.into_iter().map(|(table, columns)| Findable {
+                    table,
+                    columns: columns.into_iter().map(column).collect(),
+                })),
             tracked: tracked.map(|tables| tables.iter().map(|table| table_key(table)).collect()),
             quiet: quiet.collect(),
             cascades: cascades.collect(),
@@ -86,6 +101,7 @@ impl Queries {
                     Vec::new(),
                     None,
                     Some(why),
+                    Vec::new(),
                 ));
             }
         };
@@ -96,7 +112,8 @@ impl Queries {
         };
         let mut reads = BTreeSet::new();
         let mut others = Vec::new();
-        self.reads(&analysis, &sets, &mut reads, &mut others);
+        let mut sought = Vec::new();
+        self.reads(&analysis, &sets, &mut reads, &mut others, &mut sought);
         let mut writes = BTreeSet::new();
         let mut numbered = Vec::new();
         self.writes(&analysis, &sets, &mut writes, &mut numbered);
@@ -115,6 +132,7 @@ impl Queries {
             numbered,
             begins,
             None,
+            sought,
         ))
     }
 }
@@ -134,6 +152,7 @@ impl Queries {
         sets: &[Bound<'_, PyAny>],
         reads: &mut BTreeSet<String>,
         others: &mut Vec<String>,
+        sought: &mut Vec<Sought>,
     ) {
         for read in &analysis.reads {
             if !self.counts(&read.table) {
@@ -145,6 +164,13 @@ impl Queries {
             reads.insert(scope::of_table(&read.table));
             let rows = match &read.pins {
                 Pins::Rows(terms) => self.rows(terms, sets),
+                Pins::Value(by) => {
+                    if let Some(found) = self.sought(&read.table, by, sets) {
+                        sought.push(found);
+                        continue;
+                    }
+                    None
+                }
                 Pins::None => None,
             };
             match rows {
@@ -181,8 +207,11 @@ impl Queries {
             if write.reach == Reach::Added(Pins::None) {
                 numbered.push(table.clone());
             }
+            if write.reach != Reach::Table {
+                self.values(write, sets, writes);
+            }
             let named = match &write.reach {
-                Reach::Added(Pins::None) => Some(Vec::new()),
+                Reach::Added(Pins::None | Pins::Value(_)) => Some(Vec::new()),
                 Reach::Added(Pins::Rows(terms)) => {
                     let (rows, unnamed) = self.added(terms, sets);
                     if unnamed {
@@ -201,6 +230,78 @@ impl Queries {
                 None => drop(writes.insert(scope::of_table(table))),
             }
         }
+    }
+
+    /// What is found by this value, where it can be judged.
+    fn sought(&self, table: &str, by: &ByValue, sets: &[Bound<'_, PyAny>]) -> Option<Sought> {
+        let findable = self.analyser.findable(table)?;
+        let column = findable.columns.get(by.column)?;
+        let [set] = sets else { return None };
+        let (value, _) = parameter(set, &by.term)?;
+        let text = comparable(&value, column.kind)?;
+        Some((
+            findable.table.clone(),
+            column.name.clone(),
+            value.unbind(),
+            vec![
+                scope::of_value(table, &column.name, &text),
+                scope::of_values(table),
+            ],
+            by.key_at,
+            column.unique,
+        ))
+    }
+
+    /// The scopes of the values that a write gives to columns that rows are found by.
+    fn values(&self, write: &TableWrite, sets: &[Bound<'_, PyAny>], writes: &mut BTreeSet<String>) {
+        let known = match &write.given {
+            Given::Nothing => return,
+            Given::Values(values) => self.given(&write.table, values, sets),
+            Given::Any => None,
+        };
+        match known {
+            Some(scopes) => writes.extend(scopes),
+            None => drop(writes.insert(scope::of_values(&write.table))),
+        }
+    }
+
+    /// `None` where one of the values cannot be judged, or they are too many.
+    fn given(
+        &self,
+        table: &str,
+        values: &[(usize, PinTerm)],
+        sets: &[Bound<'_, PyAny>],
+    ) -> Option<BTreeSet<String>> {
+        let findable = self.analyser.findable(table)?;
+        let mut scopes = BTreeSet::new();
+        for (at, term) in values {
+            let column = findable.columns.get(*at)?;
+            let mut add = |text: &str| {
+                scopes.insert(scope::of_value(table, &column.name, text));
+            };
+            if let PinTerm::Literal(text) = term {
+                add(&value_text(text, column.kind)?);
+                continue;
+            }
+            if sets.is_empty() {
+                return None;
+            }
+            for set in sets {
+                let (value, list) = parameter(set, term)?;
+                let items = if list {
+                    value.try_iter().and_then(Iterator::collect).ok()?
+                } else {
+                    vec![value]
+                };
+                for item in items {
+                    // Nothing is equal to a NULL.
+                    if !item.is_none() {
+                        add(&comparable(&item, column.kind)?);
+                    }
+                }
+            }
+        }
+        (scopes.len() <= self.rows_limit).then_some(scopes)
     }
 
     /// The rows that these terms name, over all sets of parameters; `None` when one is not known,
@@ -250,7 +351,7 @@ impl Queries {
                 items.is_ok_and(|items: Vec<_>| {
                     items.iter().all(|item| {
                         unnamed |= item.is_none();
-                        item.is_none() || value_text(item).is_some_and(|text| add(&text))
+                        item.is_none() || value_text_of(item).is_some_and(|text| add(&text))
                     })
                 })
             })
@@ -258,6 +359,33 @@ impl Queries {
         let few = known && rows.len() <= self.rows_limit;
         (few.then(|| rows.into_iter().collect()), unnamed)
     }
+}
+
+fn column((name, is_text, limit, unique): FindableColumn) -> Column {
+    Column {
+        name,
+        kind: if is_text {
+            Kind::Text(limit)
+        } else {
+            Kind::Key
+        },
+        unique,
+    }
+}
+
+/// What of a parameter every collation tells apart; nothing where the database may make something else of it.
+fn comparable(value: &Bound<'_, PyAny>, kind: Kind) -> Option<String> {
+    let text = match kind {
+        // Not of a class of its own, of which a driver may think otherwise.
+        Kind::Text(_) => value
+            .cast_exact::<PyString>()
+            .ok()?
+            .to_cow()
+            .ok()?
+            .into_owned(),
+        Kind::Key => value_text_of(value)?,
+    };
+    value_text(&text, kind).map(std::borrow::Cow::into_owned)
 }
 
 /// A parameter, and whether it is a list of keys.
@@ -278,7 +406,7 @@ fn parameter<'py>(params: &Bound<'py, PyAny>, term: &PinTerm) -> Option<(Bound<'
 fn values(params: &Bound<'_, PyAny>, term: &PinTerm) -> Option<Vec<String>> {
     let (value, list) = parameter(params, term)?;
     if !list {
-        return Some(vec![value_text(&value)?]);
+        return Some(vec![value_text_of(&value)?]);
     }
     if !value.is_instance_of::<PyList>() && !value.is_instance_of::<PyTuple>() {
         return None;
@@ -286,11 +414,11 @@ fn values(params: &Bound<'_, PyAny>, term: &PinTerm) -> Option<Vec<String>> {
     value
         .try_iter()
         .ok()?
-        .map(|item| value_text(&item.ok()?))
+        .map(|item| value_text_of(&item.ok()?))
         .collect()
 }
 
-fn value_text(value: &Bound<'_, PyAny>) -> Option<String> {
+fn value_text_of(value: &Bound<'_, PyAny>) -> Option<String> {
     if let Ok(text) = value.cast::<PyString>() {
         return text.to_cow().ok().map(std::borrow::Cow::into_owned);
     }
@@ -326,4 +454,10 @@ pub fn new_rows(table: &str, last: i64, count: u32) -> Vec<String> {
 #[pyfunction]
 pub fn table_name(name: &str) -> String {
     sql::table_key(name)
+}
+
+/// The scope of a row by the text of its primary key; nothing for a key that names none.
+#[pyfunction]
+pub fn row_scope(table: &str, key: &str) -> Option<String> {
+    Some(scope::of_row(&table_key(table), &row_text(key)?))
 }

@@ -10,6 +10,7 @@ use sqlparser::ast::{
 };
 
 use super::names::{is_column, last_ident, may_be_key, table_of};
+use super::values::Given;
 use super::walk::{Flow, Walker, refuse};
 use super::{MAX_PINS, PinTerm, Pins, Reach, WriteKind};
 
@@ -72,7 +73,23 @@ impl Walker<'_> {
             Some(_) => return refuse("an insert with a clause that is not known"),
             None => (WriteKind::Insert, added(rows)),
         };
-        self.write(name, kind, reach, None)
+        let given = match self.findable(name) {
+            Some(findable) => {
+                let inserted = findable.inserted(insert, &self.terms, self.shortened);
+                match &insert.on {
+                    Some(OnInsert::OnConflict(conflict)) => match &conflict.action {
+                        OnConflictAction::DoUpdate(update) => {
+                            let terms = &self.terms;
+                            inserted.and(findable.assigned(&update.assignments, terms, true))
+                        }
+                        OnConflictAction::DoNothing => inserted,
+                    },
+                    _ => inserted,
+                }
+            }
+            None => Given::Nothing,
+        };
+        self.write(name, kind, reach, None, given)
     }
 
     /// The keys of the rows that an insert adds; nothing if they cannot be known.

@@ -9,10 +9,14 @@
 //! | the statement | says | scopes, which the caller makes of it |
 //! | --- | --- | --- |
 //! | reads rows that it names by primary key | [`TableRead`] with [`Pins::Rows`] | `row:t:pk` of each, `table:t` |
+//! | reads rows that it finds by a value of a column that is known to it | [`TableRead`] with [`Pins::Value`] | `value:t:…` of the value, `values:t`, `row:t:pk` of the row that has it, `table:t` |
 //! | reads in any other way | [`TableRead`] with [`Pins::None`] | `rows:t`, `table:t` |
 //! | changes or deletes rows that it names | [`Reach::Rows`] | expires `row:t:pk` of each, `rows:t` |
 //! | adds rows | [`Reach::Added`] | expires `rows:t`, and `row:t:pk` of those it names |
 //! | writes rows that cannot be known, or the table itself | [`Reach::Table`] | expires `table:t` |
+//!
+//! A write that does not reach the whole table says besides which values it gives to such columns ([`Given`]): it expires
+//! `value:t:…` of each, or `values:t` where they cannot be known. See `values`.
 //!
 //! An insert that names its rows (a one-to-one key, a child of an inherited model, a UUID) expires them too: a page may have
 //! looked for the row and shown that there was none.
@@ -56,6 +60,7 @@ mod pins;
 mod row;
 mod tokens;
 mod utility;
+mod values;
 mod walk;
 
 #[cfg(test)]
@@ -74,6 +79,7 @@ use pins::Terms;
 
 pub use names::table_key;
 pub use row::{row_bucket, row_text};
+pub use values::{ByValue, Column, Findable, Given, Kind, value_text};
 
 /// Bytes of a cleaned statement above which it is refused.
 pub const MAX_TEXT: usize = 1024 * 1024;
@@ -146,6 +152,8 @@ pub enum Pins {
     None,
     /// No rows but these.
     Rows(Vec<PinTerm>),
+    /// No rows but those that have this value.
+    Value(ByValue),
 }
 
 /// One primary key, or a list of them, as the statement gives it.
@@ -174,6 +182,8 @@ pub struct TableWrite {
     pub reach: Reach,
     /// The columns that an update assigns, in lower case; nothing where they are not known.
     pub columns: Option<Vec<String>>,
+    /// The values that it gives to columns that rows are found by; without meaning where it reaches any row.
+    pub given: Given,
 }
 
 /// How a statement writes a table.
@@ -283,7 +293,7 @@ impl Pins {
     /// text goes through [`row_text`], here, so that one row has one text.
     pub fn rows(&self, values: impl FnMut(&PinTerm) -> Option<Vec<String>>) -> Option<Vec<String>> {
         match self {
-            Self::None => None,
+            Self::None | Self::Value(_) => None,
             Self::Rows(terms) => row_texts(terms, values),
         }
     }
@@ -322,16 +332,29 @@ impl Analysis {
         }
     }
 
+    /// A read by value may be run twice, so it has to be a query and nothing else.
+    fn forget_values(&mut self) {
+        for read in &mut self.reads {
+            if matches!(read.pins, Pins::Value(_)) {
+                read.pins = Pins::None;
+            }
+        }
+    }
+
     /// Bytes in memory, roughly.
     fn weight(&self) -> usize {
         let terms = |terms: &[PinTerm]| terms.len().saturating_mul(size_of::<PinTerm>());
         let reads = self.reads.iter().map(|read| match &read.pins {
             Pins::Rows(rows) => terms(rows),
-            Pins::None => 0,
+            Pins::None | Pins::Value(_) => 0,
         });
         let writes = self.writes.iter().map(|write| match &write.reach {
             Reach::Rows(rows) | Reach::Added(Pins::Rows(rows)) => terms(rows),
-            Reach::Added(Pins::None) | Reach::Table => 0,
+            Reach::Added(_) | Reach::Table => 0,
+        });
+        let given = self.writes.iter().map(|write| match &write.given {
+            Given::Values(values) => values.len().saturating_mul(size_of::<(usize, PinTerm)>()),
+            Given::Nothing | Given::Any => 0,
         });
         let entries = self
             .reads
@@ -340,6 +363,7 @@ impl Analysis {
             .saturating_mul(128);
         reads
             .chain(writes)
+            .chain(given)
             .sum::<usize>()
             .saturating_add(entries)
             .saturating_add(256)
@@ -352,6 +376,8 @@ impl Analysis {
 pub struct Analyser {
     /// Each known table and its primary key; none where it has several columns or is not sure.
     tables: HashMap<String, Option<String>>,
+    /// By [`table_key`], those of which there is one.
+    findables: HashMap<String, Findable>,
     pure: HashSet<String>,
     memos: [Memo; 3],
 }
@@ -374,9 +400,24 @@ impl Analyser {
         }
         Self {
             tables: known,
+            findables: HashMap::new(),
             pure: HashSet::new(),
             memos: Default::default(),
         }
+    }
+
+    /// Declare the columns that rows are found by. Tables that share a [`table_key`] have none.
+    #[must_use]
+    pub fn with_findables(mut self, tables: impl IntoIterator<Item = Findable>) -> Self {
+        let mut several = HashSet::new();
+        for findable in tables {
+            let key = table_key(&findable.table);
+            if self.findables.insert(key.clone(), findable).is_some() {
+                several.insert(key);
+            }
+        }
+        self.findables.retain(|key, _| !several.contains(key));
+        self
     }
 
     /// Declare functions of the database that read and write no table, by unqualified name.
@@ -511,11 +552,22 @@ impl Analyser {
             };
             walk::walk(&tree, self, terms, clean.shortened, &mut analysis)?;
         }
+        let statements = tokens.split(|token| *token == Token::SemiColon);
+        let several = statements.filter(|one| !one.is_empty()).count() > 1;
+        if several || !analysis.writes.is_empty() || analysis.volatile {
+            analysis.forget_values();
+        }
         Ok(analysis)
     }
 
     fn primary_key(&self, table: &str) -> Option<&str> {
         self.tables.get(table)?.as_deref()
+    }
+
+    /// The columns that rows of this table are found by.
+    #[must_use]
+    pub fn findable(&self, table: &str) -> Option<&Findable> {
+        self.findables.get(table)
     }
 
     /// Is this the key of a table that was named at the start?

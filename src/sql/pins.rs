@@ -14,10 +14,12 @@
 
 use sqlparser::ast::{
     ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Ident, JoinConstraint,
-    JoinOperator, ObjectName, TableAlias, TableFactor, TableWithJoins, UnaryOperator, Value,
+    JoinOperator, ObjectName, SelectItem, TableAlias, TableFactor, TableWithJoins, UnaryOperator,
+    Value,
 };
 
 use super::names::{fold, is_column, last_ident};
+use super::values::{ByValue, Findable};
 use super::{Dialect, MAX_PINS, PinTerm, Pins};
 
 /// What a judgement needs to know besides the statement.
@@ -48,6 +50,8 @@ struct Equality<'a> {
     qualifier: Option<&'a Ident>,
     column: &'a Ident,
     terms: Vec<PinTerm>,
+    /// It is `column = ?`, without a cast.
+    plain: bool,
 }
 
 impl Binding<'_> {
@@ -147,50 +151,129 @@ impl Terms<'_> {
         selection: Option<&Expr>,
         primary_key: &str,
     ) -> Pins {
-        let Some(name) = binding.name.as_ref() else {
-            return Pins::None;
-        };
-        let same = all
-            .iter()
-            .filter(|other| other.name.as_ref() == Some(name))
-            .count();
-        if !self.reliable || !binding.judgeable || same != 1 {
-            return Pins::None;
-        }
-        let only = all.len() == 1;
-        let named = |equality: &Equality<'_>| match equality.qualifier {
-            Some(qualifier) => fold(qualifier, self.dialect) == *name,
-            None => only,
-        };
         let mut best: Option<Vec<PinTerm>> = None;
-        for condition in [selection, binding.on].into_iter().flatten() {
-            for conjunct in conjuncts(condition) {
-                let Some(equality) = self.equality(conjunct) else {
-                    continue;
-                };
-                if named(&equality)
-                    && is_column(equality.column, primary_key, self.dialect)
-                    && best
-                        .as_ref()
-                        .is_none_or(|best| equality.terms.len() < best.len())
-                {
-                    best = Some(equality.terms);
-                }
+        for equality in self.equalities(binding, all, selection) {
+            if is_column(equality.column, primary_key, self.dialect)
+                && best
+                    .as_ref()
+                    .is_none_or(|best| equality.terms.len() < best.len())
+            {
+                best = Some(equality.terms);
             }
         }
         best.map_or(Pins::None, Pins::Rows)
     }
 
+    /// The value by which the rows of one entry are found, of a column that rows may be found by.
+    ///
+    /// `projection`: what the result consists of, for a query whose result is that of the statement.
+    pub(super) fn judge_value(
+        &self,
+        binding: &Binding<'_>,
+        all: &[Binding<'_>],
+        selection: Option<&Expr>,
+        findable: &Findable,
+        primary_key: &str,
+        projection: Option<&[SelectItem]>,
+    ) -> Pins {
+        let mut best: Option<ByValue> = None;
+        for equality in self.equalities(binding, all, selection) {
+            let [term @ (PinTerm::Param(_) | PinTerm::NamedParam(_))] = equality.terms.as_slice()
+            else {
+                continue;
+            };
+            let columns = (0_usize..).zip(&findable.columns);
+            for (column, known) in columns {
+                let better = best.as_ref().is_none_or(|best| {
+                    known.unique && !findable.columns.get(best.column).is_some_and(|c| c.unique)
+                });
+                if equality.plain && better && is_column(equality.column, &known.name, self.dialect)
+                {
+                    best = Some(ByValue {
+                        column,
+                        term: term.clone(),
+                        key_at: None,
+                    });
+                }
+            }
+        }
+        let Some(mut found) = best else {
+            return Pins::None;
+        };
+        found.key_at = self.place_of_key(binding, all, projection.unwrap_or_default(), primary_key);
+        Pins::Value(found)
+    }
+
+    /// Where in a row of the result an entry's primary key stands.
+    fn place_of_key(
+        &self,
+        binding: &Binding<'_>,
+        all: &[Binding<'_>],
+        projection: &[SelectItem],
+        primary_key: &str,
+    ) -> Option<usize> {
+        for (at, item) in (0_usize..).zip(projection) {
+            let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item
+            else {
+                // A `*` is any number of columns.
+                return None;
+            };
+            if let Some((qualifier, column)) = column_of(expr)
+                && self.is_of(binding, all, qualifier)
+                && is_column(column, primary_key, self.dialect)
+            {
+                return Some(at);
+            }
+        }
+        None
+    }
+
+    /// Whether a column with this qualifier is surely one of this entry.
+    fn is_of(&self, binding: &Binding<'_>, all: &[Binding<'_>], qualifier: Option<&Ident>) -> bool {
+        match qualifier {
+            Some(qualifier) => binding.name.as_ref() == Some(&fold(qualifier, self.dialect)),
+            None => all.len() == 1,
+        }
+    }
+
+    /// What holds of every row of one entry that can reach the result: its columns and what they equal.
+    fn equalities<'a>(
+        &self,
+        binding: &Binding<'a>,
+        all: &[Binding<'_>],
+        selection: Option<&'a Expr>,
+    ) -> Vec<Equality<'a>> {
+        let same = all
+            .iter()
+            .filter(|other| other.name == binding.name)
+            .count();
+        if !self.reliable || !binding.judgeable || binding.name.is_none() || same != 1 {
+            return Vec::new();
+        }
+        [selection, binding.on]
+            .into_iter()
+            .flatten()
+            .flat_map(conjuncts)
+            .filter_map(|conjunct| self.equality(conjunct))
+            .filter(|equality| self.is_of(binding, all, equality.qualifier))
+            .collect()
+    }
+
     fn equality<'a>(&self, expr: &'a Expr) -> Option<Equality<'a>> {
+        let mut plain = false;
         let (column, terms) = match expr {
             Expr::BinaryOp {
                 left,
                 op: BinaryOperator::Eq,
                 right,
-            } => match column_of(left) {
-                Some(column) => (column, vec![self.term(right)?]),
-                None => (column_of(right)?, vec![self.term(left)?]),
-            },
+            } => {
+                let (column, other) = match column_of(left) {
+                    Some(column) => (column, right),
+                    None => (column_of(right)?, left),
+                };
+                plain = matches!(unnest(other), Expr::Value(_));
+                (column, vec![self.term(other)?])
+            }
             Expr::InList {
                 expr,
                 list,
@@ -216,6 +299,7 @@ impl Terms<'_> {
             qualifier: column.0,
             column: column.1,
             terms,
+            plain,
         })
     }
 
@@ -321,7 +405,7 @@ fn conjuncts(condition: &Expr) -> Vec<&Expr> {
     found
 }
 
-fn unnest(mut expr: &Expr) -> &Expr {
+pub(super) fn unnest(mut expr: &Expr) -> &Expr {
     while let Expr::Nested(inner) = expr {
         expr = inner;
     }

@@ -6,7 +6,9 @@
 use sqlparser::tokenizer::Token;
 
 use super::names::table_key;
-use super::{Analysis, Control, Dialect, Pins, Reach, Refusal, TableRead, TableWrite, WriteKind};
+use super::{
+    Analysis, Control, Dialect, Given, Pins, Reach, Refusal, TableRead, TableWrite, WriteKind,
+};
 
 /// A place in the tokens of one statement.
 struct Tokens<'a> {
@@ -493,6 +495,7 @@ impl Analysis {
             kind,
             reach: Reach::Table,
             columns: None,
+            given: Given::Any,
         });
     }
 }

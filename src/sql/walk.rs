@@ -10,14 +10,15 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     Assignment, AssignmentTarget, Delete, Expr, FromTable, Function, Ident, Merge, ObjectName,
-    Query, Select, SetExpr, SqliteOnConflict, Statement, TableFactor, TableWithJoins, Update,
-    UpdateTableFromKind, Visit, Visitor,
+    Query, Select, SelectItem, SetExpr, SqliteOnConflict, Statement, TableFactor, TableWithJoins,
+    Update, UpdateTableFromKind, Visit, Visitor,
 };
 
 use super::names::{
     fold, is_catalogue, is_dual, is_keyword, last_ident, may_be_key, table_key, table_of,
 };
 use super::pins::{Binding, Terms};
+use super::values::{Findable, Given};
 use super::{
     Analyser, Analysis, Dialect, Pins, Reach, Refusal, TableRead, TableWrite, WriteKind, functions,
 };
@@ -40,6 +41,8 @@ pub(super) struct Walker<'a> {
     pub(super) terms: Terms<'a>,
     /// Rows of the statement's `VALUES` were dropped before it was parsed.
     pub(super) shortened: bool,
+    /// The `SELECT` whose result is that of the statement, by its address.
+    top: Option<usize>,
     places: HashMap<usize, Place>,
     frames: Vec<Frame>,
     reads: BTreeMap<String, Pins>,
@@ -54,6 +57,17 @@ fn address<T>(of: &T) -> usize {
     std::ptr::from_ref(of).addr()
 }
 
+/// The `SELECT` that gives the rows of the statement.
+fn top(statement: &Statement) -> Option<usize> {
+    match statement {
+        Statement::Query(query) => match query.body.as_ref() {
+            SetExpr::Select(select) => Some(address(select.as_ref())),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// Walk one statement and add what it does to `analysis`.
 pub(super) fn walk(
     statement: &Statement,
@@ -66,6 +80,7 @@ pub(super) fn walk(
         analyser,
         terms,
         shortened,
+        top: top(statement),
         places: HashMap::new(),
         frames: Vec::new(),
         reads: BTreeMap::new(),
@@ -90,27 +105,51 @@ impl Walker<'_> {
         self.terms.dialect
     }
 
-    fn judge(&self, binding: &Binding<'_>, all: &[Binding<'_>], selection: Option<&Expr>) -> Pins {
-        let key = binding
-            .table
-            .and_then(table_of)
-            .and_then(|table| self.analyser.primary_key(&table));
-        key.map_or(Pins::None, |key| {
-            self.terms.judge(binding, all, selection, key)
-        })
+    fn judge(
+        &self,
+        binding: &Binding<'_>,
+        all: &[Binding<'_>],
+        selection: Option<&Expr>,
+        projection: Option<&[SelectItem]>,
+    ) -> Pins {
+        let Some((name, table)) = binding.table.and_then(|name| Some((name, table_of(name)?)))
+        else {
+            return Pins::None;
+        };
+        let Some(key) = self.analyser.primary_key(&table) else {
+            return Pins::None;
+        };
+        let pins = self.terms.judge(binding, all, selection, key);
+        match self.analyser.findable(&table) {
+            Some(findable) if pins == Pins::None && findable.is_called(name, self.dialect()) => {
+                let terms = &self.terms;
+                terms.judge_value(binding, all, selection, findable, key, projection)
+            }
+            _ => pins,
+        }
     }
 
     /// Judge a `FROM` whose every entry is read.
-    fn judge_reads(&mut self, from: &[&TableWithJoins], selection: Option<&Expr>) {
+    fn judge_reads(
+        &mut self,
+        from: &[&TableWithJoins],
+        selection: Option<&Expr>,
+        projection: Option<&[SelectItem]>,
+    ) {
         let Some(bindings) = self.terms.bindings(from) else {
             return;
         };
         for binding in &bindings {
             if let Some(name) = binding.table {
-                let pins = self.judge(binding, &bindings, selection);
+                let pins = self.judge(binding, &bindings, selection, projection);
                 self.places.insert(address(name), Place::Read(pins));
             }
         }
+    }
+
+    /// What is known of finding rows of this table by a value.
+    pub(super) fn findable(&self, name: &ObjectName) -> Option<&Findable> {
+        self.analyser.findable(&table_of(name)?)
     }
 
     fn read(&mut self, table: String, pins: Pins) {
@@ -150,6 +189,7 @@ impl Walker<'_> {
         kind: WriteKind,
         reach: Reach,
         columns: Option<Vec<String>>,
+        given: Given,
     ) -> Flow {
         let Some(table) = table_of(name) else {
             return refuse("the name of a written table is computed");
@@ -160,6 +200,7 @@ impl Walker<'_> {
             kind,
             reach,
             columns,
+            given,
         });
         Flow::Continue(())
     }
@@ -184,7 +225,7 @@ impl Walker<'_> {
             }
             None => {}
         }
-        self.judge_reads(&from, update.selection.as_ref());
+        self.judge_reads(&from, update.selection.as_ref(), None);
         let Some(written) = self.terms.bindings(&[&update.table]) else {
             return refuse("an update of tables that are joined in a way that is not understood");
         };
@@ -214,7 +255,12 @@ impl Walker<'_> {
                 Some(Place::Read(Pins::Rows(terms))) if !unsure => Reach::Rows(terms),
                 _ => Reach::Table,
             };
-            self.write(name, WriteKind::Update, reach, columns.clone())?;
+            let given = match self.findable(name) {
+                Some(_) if several => Given::Any,
+                Some(findable) => findable.assigned(&update.assignments, &self.terms, false),
+                None => Given::Nothing,
+            };
+            self.write(name, WriteKind::Update, reach, columns.clone(), given)?;
         }
         Flow::Continue(())
     }
@@ -225,7 +271,7 @@ impl Walker<'_> {
         if let Some(using) = &delete.using {
             from.extend(using);
         }
-        self.judge_reads(&from, delete.selection.as_ref());
+        self.judge_reads(&from, delete.selection.as_ref(), None);
         let of_first: Vec<&TableWithJoins> = first.iter().collect();
         let Some(mut written) = self.terms.bindings(&of_first) else {
             return refuse("a delete from tables that are joined in a way that is not understood");
@@ -258,7 +304,7 @@ impl Walker<'_> {
                 Some(Place::Read(Pins::Rows(terms))) => Reach::Rows(terms),
                 _ => Reach::Table,
             };
-            self.write(name, WriteKind::Delete, reach, None)?;
+            self.write(name, WriteKind::Delete, reach, None, Given::Nothing)?;
         }
         Flow::Continue(())
     }
@@ -267,7 +313,7 @@ impl Walker<'_> {
         match &merge.table {
             TableFactor::Table {
                 name, args: None, ..
-            } => self.write(name, WriteKind::Upsert, Reach::Table, None),
+            } => self.write(name, WriteKind::Upsert, Reach::Table, None, Given::Any),
             _ => refuse("a merge into no plain table"),
         }
     }
@@ -304,6 +350,7 @@ impl Walker<'_> {
                 kind: WriteKind::Schema,
                 reach: Reach::Table,
                 columns: None,
+                given: Given::Any,
             });
         }
         Flow::Continue(())
@@ -379,7 +426,9 @@ impl Visitor for Walker<'_> {
             || select.value_table_mode.is_some();
         if !foreign {
             let from: Vec<&TableWithJoins> = select.from.iter().collect();
-            self.judge_reads(&from, select.selection.as_ref());
+            let is_top = self.top == Some(address(select));
+            let projection = is_top.then_some(select.projection.as_slice());
+            self.judge_reads(&from, select.selection.as_ref(), projection);
         }
         Flow::Continue(())
     }

@@ -75,6 +75,7 @@ def test_no_page_is_old_after_any_commit(
         ("postgresql", "m2m_other_side"),
         ("postgresql", "bulk_update"),
         ("mariadb", "bulk_create_upsert"),
+        ("postgresql", "move_slug"),
     ],
 )
 def test_a_write_that_is_not_seen_leaves_pages_old(in_shop: Run, kind: str, unhooked: str) -> None:
@@ -87,6 +88,28 @@ def test_a_write_that_is_not_seen_leaves_pages_old(in_shop: Run, kind: str, unho
 def test_nor_is_one_to_models_that_were_drawn(in_shop: Run, unhooked: str) -> None:
     told = in_shop(
         "shop", "sqlite", "--world", "2", "--steps", "100", "--pages", "30", *only(unhooked)
+    )
+    assert told["differences"] > 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "scopes"),
+    [("sqlite", "value"), ("postgresql", "values"), ("mariadb", "row"), ("sqlite", "rows")],
+)
+def test_each_kind_of_scope_is_needed(in_shop: Run, kind: str, scopes: str) -> None:
+    writes = "move_slug,swap_slugs,made_anew,priced,save"
+    told = in_shop(
+        "shop",
+        kind,
+        "--steps",
+        "150",
+        "--pages",
+        "30",
+        "--forget",
+        scopes,
+        "--only",
+        writes,
+        "--first",
     )
     assert told["differences"] > 0
 

@@ -8,9 +8,13 @@ mod limits;
 mod pinned;
 mod reads;
 mod refusals;
+mod values;
 mod writes;
 
-use super::{Analyser, Analysis, Control, Dialect, PinTerm, Pins, Reach, Refusal, WriteKind};
+use super::{
+    Analyser, Analysis, Column, Control, Dialect, Findable, Given, Kind, PinTerm, Pins, Reach,
+    Refusal, WriteKind,
+};
 
 pub(super) const ALL: [Dialect; 3] = [Dialect::Sqlite, Dialect::Postgres, Dialect::MySql];
 
@@ -34,6 +38,7 @@ pub(super) fn analyser() -> Analyser {
         ("blog_story", Some("post_ptr_id")),
         ("blog_profile", Some("user_id")),
         ("pair", None),
+        ("news", Some("id")),
     ];
     Analyser::new(
         by_id
@@ -42,6 +47,24 @@ pub(super) fn analyser() -> Analyser {
             .chain(others)
             .map(|(table, key)| (table.to_owned(), key.map(str::to_owned))),
     )
+    .with_findables([news()])
+}
+
+/// A table whose rows are found by a unique slug, by another that is not unique, and by a number.
+pub(super) fn news() -> Findable {
+    let column = |name: &str, kind, unique| Column {
+        name: name.to_owned(),
+        kind,
+        unique,
+    };
+    Findable {
+        table: "news".to_owned(),
+        columns: vec![
+            column("slug", Kind::Text(Some(50)), true),
+            column("topic", Kind::Text(None), false),
+            column("number", Kind::Key, true),
+        ],
+    }
 }
 
 fn terms(terms: &[PinTerm]) -> String {
@@ -56,6 +79,13 @@ fn terms(terms: &[PinTerm]) -> String {
         })
         .collect();
     format!(" [{}]", texts.join(" "))
+}
+
+fn name_of(column: usize) -> String {
+    news()
+        .columns
+        .get(column)
+        .map_or_else(String::new, |column| column.name.clone())
 }
 
 /// An analysis as text, one fact a line.
@@ -76,6 +106,14 @@ pub(super) fn lines(outcome: Result<&Analysis, &Refusal>) -> Vec<String> {
         let pins = match &read.pins {
             Pins::None => String::new(),
             Pins::Rows(rows) => terms(rows),
+            Pins::Value(by) => format!(
+                " by {}{}{}",
+                name_of(by.column),
+                terms(std::slice::from_ref(&by.term)),
+                by.key_at
+                    .map(|at| format!(" key at {at}"))
+                    .unwrap_or_default()
+            ),
         };
         lines.push(format!("reads {}{pins}", read.table));
     }
@@ -93,12 +131,23 @@ pub(super) fn lines(outcome: Result<&Analysis, &Refusal>) -> Vec<String> {
             .map(|columns| format!("({})", columns.join(" ")))
             .unwrap_or_default();
         let reach = match &write.reach {
-            Reach::Added(Pins::None) => " new".to_owned(),
+            Reach::Added(Pins::None | Pins::Value(_)) => " new".to_owned(),
             Reach::Added(Pins::Rows(rows)) => format!(" new{}", terms(rows)),
             Reach::Rows(rows) => terms(rows),
             Reach::Table => " all".to_owned(),
         };
-        lines.push(format!("{verb} {}{columns}{reach}", write.table));
+        let given = match &write.given {
+            _ if write.reach == Reach::Table => String::new(),
+            Given::Nothing => String::new(),
+            Given::Any => " gives any".to_owned(),
+            Given::Values(values) => {
+                let told = values.iter().map(|(column, term)| {
+                    format!(" {}{}", name_of(*column), terms(std::slice::from_ref(term)))
+                });
+                format!(" gives{}", told.collect::<String>())
+            }
+        };
+        lines.push(format!("{verb} {}{columns}{reach}{given}", write.table));
     }
     for control in &analysis.control {
         lines.push(match control {

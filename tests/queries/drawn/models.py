@@ -81,6 +81,10 @@ def _plain_fields(number: int) -> dict[str, Any]:
         fields[f"flag{number}"] = models.BooleanField(default=False)
     if _chance(0.3):
         fields[f"slug{number}"] = models.CharField(max_length=20, null=True, unique=True)
+    if _chance(0.3):
+        fields[f"code{number}"] = models.IntegerField(null=True, unique=True, **_column())
+    if _chance(0.2):
+        fields[f"topic{number}"] = models.SlugField(max_length=20, default="s0")
     return fields
 
 

@@ -47,6 +47,21 @@ def numbers(model: Model) -> list[str]:
     return [field.name for field in fields if type(field) is models.IntegerField]
 
 
+def named_by(model: Model) -> list[Any]:
+    """The fields by whose values rows are found, beside the key: unique ones, and slugs."""
+    return [
+        field
+        for field in model._meta.concrete_fields
+        if not field.primary_key
+        and field.remote_field is None
+        and (field.unique or isinstance(field, models.SlugField))
+    ]
+
+
+def nth_value(field: Any, number: int) -> Any:
+    return number if isinstance(field, models.IntegerField) else f"s{number}"
+
+
 def relations(model: Model, *, many: bool | None = None) -> list[tuple[str, Model]]:
     """The names by which queries reach other models, forwards and backwards, and those models."""
     found: list[tuple[str, Model]] = []
@@ -95,6 +110,9 @@ def condition(random: Random, model: Model) -> Q:
             lambda: Q(**{f"{prefix}{name}__range": (key, near * 9)}),
             lambda: Q(**{f"{prefix}{name}__isnull": True}),
         ]
+    if names := named_by(end):
+        field = random.choice(names)
+        choices += [lambda: Q(**{f"{prefix}{field.name}": nth_value(field, key)})] * 3
     if ways := relations(end):
         choices.append(lambda: Q(**{f"{prefix}{random.choice(ways)[0]}__isnull": True}))
     return random.choice(choices)()
@@ -150,6 +168,32 @@ def detail(random: Random) -> Read:
         return texts
 
     return f"{model.__name__} {key} with {wanted}", get
+
+
+@_read
+def found_by_value(random: Random) -> Read:
+    """As a view finds the object of its URL, with a row beside it and what hides it at times."""
+    model = random.choice([each for each in MODELS if named_by(each)] or MODELS)
+    if not (names := named_by(model)):
+        return detail(random)
+    field = random.choice(names)
+    value = nth_value(field, random.randrange(KEYS))
+    one = [name for name, _ in relations(model, many=False)]
+    found: Any = model._default_manager.filter(**{field.name: value})
+    if one and random.random() < 0.5:
+        found = found.select_related(*random.sample(one, 1))
+    if random.random() < 0.3:
+        found = found.filter(text__lt=random.choice("cde"))
+    ways: list[tuple[str, Callable[[], Any]]] = [
+        ("first", lambda: str(found.all().first())),
+        ("list", lambda: shown(str(row) for row in found.all())),
+        ("exists", lambda: found.all().exists()),
+        ("texts", lambda: shown(found.all().values_list("text"))),
+        ("iterated", lambda: shown(str(row) for row in found.iterator(chunk_size=1))),
+        ("only", lambda: shown(row.text for row in found.all().only(field.name))),
+    ]
+    way, get = random.choice([*ways[:2], *ways])
+    return f"{way} {model.__name__} {field.name}={value} {found.query.where}", get
 
 
 @_read

@@ -13,7 +13,7 @@ from django.db.models.functions import Concat, Substr
 from shop.project import BackError
 
 from .models import KEYS, MODELS, TABLES, nth_key
-from .reads import condition, in_database, managers, names_of, numbers
+from .reads import condition, in_database, managers, named_by, names_of, nth_value, numbers
 
 Model = type[models.Model]
 Write = Callable[[Random], Any]
@@ -48,10 +48,11 @@ def value_for(field: Any, random: Random) -> Any:
         return None if field.null and random.random() < 0.3 else target
     if isinstance(field, models.BooleanField):
         return random.random() < 0.5
+    if field.unique or isinstance(field, models.SlugField):
+        value = nth_value(field, random.randrange(KEYS))
+        return None if field.null and random.random() < 0.4 else value
     if isinstance(field, models.IntegerField):
         return None if field.null and random.random() < 0.3 else random.randrange(100)
-    if field.unique:
-        return random.choice([None, f"s{random.randrange(KEYS)}"])
     return word(random)
 
 
@@ -172,6 +173,38 @@ def update_expression(random: Random) -> None:
     found.update(text=random.choice(changed))
     if named := numbers(model):
         found.update(**{named[0]: F(named[0]) + 1})
+
+
+@write
+def move_value(random: Random) -> None:
+    """A row gets a value that rows are found by, or loses it, or another row has it afterwards."""
+    model = random.choice([each for each in MODELS if named_by(each)] or MODELS)
+    row, other = some(model, random), some(model, random)
+    if not (names := named_by(model)) or row is None:
+        return
+    field = random.choice(names)
+    found, new = model._base_manager.filter(pk=row.pk), value_for(field, random)
+    way = random.choice(["update", "save", "bulk", "expression", "swap", "sql"])
+    if way == "update":
+        found.update(**{field.name: new})
+    elif way in ("save", "bulk"):
+        setattr(row, field.name, new)
+        if way == "save":
+            row.save()
+        else:
+            model._base_manager.bulk_update([row], [field.name])
+    elif way == "expression":
+        found.update(**{field.name: Case(When(pk=row.pk, then=Value(new)), output_field=field)})
+    elif way == "swap" and other.pk != row.pk and field.null:
+        with transaction.atomic():
+            found.update(**{field.name: None})
+            model._base_manager.filter(pk=other.pk).update(**{field.name: getattr(row, field.name)})
+            found.update(**{field.name: getattr(other, field.name)})
+    elif field.model is model:
+        table, key, _ = names_of(model)
+        column = connection.ops.quote_name(field.column)
+        value = model._meta.pk.get_db_prep_value(row.pk, connection)
+        sql(f"UPDATE {table} SET {column} = %s WHERE {key} = %s", new, value)
 
 
 @write

@@ -31,15 +31,31 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pages", type=int, default=4, help="pages that are served at a time")
     parser.add_argument("--unhook", default="", help="a kind of write that is not seen")
+    parser.add_argument("--forget", default="", help="scopes of this kind are never expired")
     parser.add_argument("--first", action="store_true", help="stop at the first difference")
     parser.add_argument("--only", default="", help="kinds of writes, with commas between them")
     parser.add_argument("--other", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     world = World(asked)
+    if asked.forget:
+        forget(asked.forget)
     if asked.other:
         obey(asked, world)
     else:
         print(json.dumps(Search(asked, world).run()))
+
+
+def forget(kind: str) -> None:
+    """As if no write had ever been to what scopes of this kind stand for."""
+    from viewcache import expiry
+
+    on_commit = expiry.on_commit
+
+    def without(scopes: list[str], *words: Any) -> None:
+        if rest := [scope for scope in scopes if not scope.startswith(f"{kind}:")]:
+            on_commit(rest, *words)
+
+    expiry.on_commit = without  # type: ignore[assignment]
 
 
 def obey(asked: argparse.Namespace, world: World) -> None:

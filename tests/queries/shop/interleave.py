@@ -25,7 +25,7 @@ def main() -> None:
     project.configure(asked.database, asked.cache)
     from django.core.cache import cache
     from django.db import connection
-    from viewcache import queries
+    from viewcache import by_value, queries
 
     from shop.models import TABLES, Brand, Category, Item
 
@@ -36,6 +36,11 @@ def main() -> None:
         read_generations_last()
     elif asked.broken == "whole":
         queries._finished = lambda wrapper, connection, result: result  # type: ignore[assignment]
+    elif asked.broken == "row":
+        by_value.find = lambda sought, connection: []
+        by_value.shown = lambda sought, rows: None
+    elif asked.broken == "proof":
+        queries._prove = lambda making, connection, unproven, cursor: True  # type: ignore[assignment]
     elif asked.broken == "early":
         take_every_generation_for_old()
     with connection.schema_editor() as editor:
@@ -132,6 +137,7 @@ class Cases:
 
     def run(self) -> dict[str, Any]:
         from django.db import transaction
+        from viewcache import by_value
 
         from shop.models import Brand, Category, Item
 
@@ -177,7 +183,41 @@ class Cases:
             self.meanwhile()
             return found
 
+        def by_slug() -> str:
+            found = Item.objects.get(slug="i1").name
+            self.meanwhile()
+            return found
+
+        def by_slug_between() -> str:
+            # The row is known, and the page's own query has not run.
+            find = by_value.find
+
+            def find_and_wait(*words: Any) -> Any:
+                found = find(*words)
+                self.meanwhile()
+                return found
+
+            by_value.find = find_and_wait
+            try:
+                return Item.objects.get(slug="i1").name
+            finally:
+                by_value.find = find
+
+        def by_slug_of_row() -> str:
+            first = Item.objects.get(slug="i3").slug
+            self.meanwhile()
+            return first + str(Item.objects.filter(slug="i1").values_list("name").first())
+
+        def by_slug_hidden() -> str:
+            found = Item.objects.filter(slug="i1", name="new").exists()
+            self.meanwhile()
+            return str(found)
+
         pages = [
+            by_slug,
+            by_slug_between,
+            by_slug_of_row,
+            by_slug_hidden,
             two_tables,
             two_rows,
             row_then_list,
@@ -186,7 +226,19 @@ class Cases:
             before_store,
             list_before_store,
         ]
+
+        def move() -> None:
+            """Another row has the slug."""
+            with transaction.atomic():
+                Item.objects.filter(pk=1).update(slug="i9")
+                Item.objects.filter(pk=2).update(slug="i1", name="new")
+
+        def move_back() -> None:
+            Item.objects.filter(pk=2).update(slug="i2")
+            Item.objects.filter(pk=1).update(slug="i1")
+
         changes = {
+            "move": move,
             "update": lambda: Item.objects.filter(pk=1).update(name="new"),
             "all": lambda: Item.objects.update(name="new"),
             "save": lambda: Item(pk=1, name="new", slug="i1", brand_id=1, category_id=1).save(),
@@ -196,6 +248,7 @@ class Cases:
             for way in ("plain", "atomic", "outside", "early"):
                 for warm in (False, True):
                     for name, change in changes.items():
+                        move_back()
                         Item.objects.update(name="old")
                         get = self.site(page, way, transaction)
                         path = f"/{page.__name__}/{way}/{warm}/{name}/"
@@ -212,6 +265,7 @@ class Cases:
                         stored += visit.status in ("hit", "stored")
                         if served != page():
                             old.append(path)
+        move_back()
         old += [name for name in ("raw", "manual") if self.is_old_after(name, before_store)]
         return {"old": old, "stored": stored, "reasons": sorted(reasons)}
 

@@ -92,6 +92,63 @@ def item_by_slug(n: int) -> Any:
 
 
 @read
+def item_by_slug_with_relations(n: int) -> Any:
+    found = Item.objects.select_related("brand").prefetch_related("labels").filter(slug=f"item-{n}")
+    return [
+        (i.name, i.brand and i.brand.name, sorted(label.name for label in i.labels.all()))
+        for i in found
+    ]
+
+
+@read
+def item_by_slug_if_dear(n: int) -> Any:
+    """There may be a row with the slug that is not shown."""
+    item = Item.objects.filter(slug=f"item-{n}", price__gt=50).first()
+    return item and item.name
+
+
+@read
+def item_by_slug_without_key(n: int) -> Any:
+    found = Item.objects.filter(slug=f"item-{n}")
+    return found.exists(), found.count(), list(found.values_list("name", "price"))
+
+
+@read
+def item_by_slug_in_capitals(n: int) -> Any:
+    """The same row in MariaDB, and none in the others."""
+    return [item.name for item in Item.objects.filter(slug=f"ITEM-{n}")]
+
+
+@read
+def item_by_slug_one_by_one(n: int) -> Any:
+    found = Item.objects.filter(slug=f"item-{n}")
+    return [item.name for item in found.iterator(chunk_size=1)]
+
+
+@read
+def book_by_slug(n: int) -> Any:
+    return [(book.name, book.pages) for book in Book.objects.filter(slug=f"item-{n}")]
+
+
+@read
+def reviews_by_slug(n: int) -> Any:
+    found = Review.objects.filter(item__slug=f"item-{n}").order_by("pk")
+    return list(found.values_list("pk", "text", "item__name"))
+
+
+@read
+def two_by_slug(n: int) -> Any:
+    found = [Item.objects.filter(slug=f"item-{at}").first() for at in (n, n + 1, n)]
+    brand = Brand.objects.filter(slug=f"brand-{n % 6}").first()
+    return [each and each.name for each in (*found, brand)]
+
+
+@read
+def raw_by_slug(n: int) -> Any:
+    return raw('SELECT "id", "name" FROM "shop_item" WHERE "slug" = %s', f"item-{n}")
+
+
+@read
 def item_selected(n: int) -> Any:
     found = Item.objects.select_related("brand__profile", "category__parent").filter(pk=n)
     return [

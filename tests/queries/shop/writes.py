@@ -148,6 +148,56 @@ def update(random: Random) -> None:
 
 
 @write
+def move_slug(random: Random) -> None:
+    """Another row is found where one was, or none."""
+    item = some(Item, random)
+    if item is None:
+        return
+    new = slug(random)
+    ways: list[Callable[[], Any]] = [
+        lambda: Item.objects.filter(pk=item.pk).update(slug=new),
+        lambda: Item.objects.filter(slug=item.slug).update(slug=new),
+        lambda: Item.objects.filter(pk=item.pk).update(slug=Concat(Value(new), Value(""))),
+        lambda: Item.objects.bulk_update([item], ["slug"]),
+        item.save,
+        lambda: sql("UPDATE shop_item SET slug = %s WHERE id = %s", new, item.pk),
+    ]
+    way = random.choice(ways)
+    if way in ways[3:5]:
+        item.slug = new
+    way()
+
+
+@write
+def swap_slugs(random: Random) -> None:
+    one, other = some(Item, random), some(Item, random)
+    if one is not None and other is not None and one.pk != other.pk:
+        with transaction.atomic():
+            Item.objects.filter(pk=one.pk).update(slug="between")
+            Item.objects.filter(pk=other.pk).update(slug=one.slug)
+            Item.objects.filter(pk=one.pk).update(slug=other.slug)
+
+
+@write
+def made_anew(random: Random) -> None:
+    """Under another key, and the same slug."""
+    if (item := some(Item, random)) is not None:
+        with transaction.atomic():
+            old = item.slug
+            item.delete()
+            made = new_item(random)
+            made.slug = old
+            made.save()
+
+
+@write
+def priced(random: Random) -> None:
+    """Pages that ask for a slug and a price show the row, or no more."""
+    if (item := some(Item, random)) is not None:
+        Item.objects.filter(pk=item.pk).update(price=random.randrange(100))
+
+
+@write
 def update_child(random: Random) -> None:
     key = random.randrange(KEYS)
     found = random.choice([Book.objects.filter(pk=key), Book.objects.filter(pages__gt=50)])
