@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -210,6 +212,15 @@ def expiry(servers: dict[str, Server | None], rounds: int, counts: list[int]) ->
                     row["commands"] = _commands(contenders["/many/"], server)
                 yield row
         _empty(group)
+
+
+def tracked(rounds: int) -> Iterator[Row]:
+    """A page of 20 queries with TRACK and without, in a process with settings of its own."""
+    command = [sys.executable, str(Path(__file__).with_name("track.py")), "--json"]
+    done = subprocess.run(
+        [*command, "--rounds", str(2 * rounds)], capture_output=True, text=True, check=True
+    )
+    yield from map(json.loads, done.stdout.splitlines())
 
 
 def start(rounds: int) -> Iterator[Row]:

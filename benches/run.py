@@ -23,7 +23,7 @@ import project  # noqa: E402
 import report  # noqa: E402
 from servers import Server, installed, running  # noqa: E402
 
-CASES = ("keys", "hit", "store", "expiry", "import", "throughput")
+CASES = ("keys", "hit", "store", "expiry", "tracked", "import", "throughput")
 DOCS = HERE.parent / "docs" / "performance.md"
 
 
@@ -63,6 +63,7 @@ def _measure(options: argparse.Namespace, servers: dict[str, Server | None]):
         "hit": lambda: cases.pages(servers, rounds, sizes, "hit"),
         "store": lambda: cases.pages(servers, rounds, sizes, "miss and store"),
         "expiry": lambda: cases.expiry(servers, rounds, counts),
+        "tracked": lambda: cases.tracked(rounds),
         "import": lambda: cases.start(rounds),
         "throughput": lambda: throughput.rates(
             servers, 2 if options.quick else 5, 2 if options.quick else 3
