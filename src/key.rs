@@ -231,6 +231,16 @@ mod tests {
             "0cc175b9c0f1b6a831c399e269772661"
         );
         assert_eq!(hex(&[0, 0xab, 0xff]), "00abff");
+        let url = django_url_digest("http://testserver/");
+        assert_eq!(url, "b5268943f8305b7b1216f7b0efe65a96");
+        assert_eq!(
+            django_header_key("site", &url, ".en"),
+            format!("views.decorators.cache.cache_header.site.{url}.en")
+        );
+        assert_eq!(
+            django_page_key("site", "GET", &url, "headers", ".en.UTC"),
+            format!("views.decorators.cache.cache_page.site.GET.{url}.headers.en.UTC")
+        );
     }
 
     #[test]
