@@ -77,10 +77,6 @@ class Django:
         """Has it let this very host through, by the settings as they are now?"""
     def default_zone(self, zone: Any, name: str) -> None:
         """The default time zone, and Django's name of it."""
-    def seen(self, request: HttpRequest) -> tuple[str, str, str | None, str | None] | None:
-        """
-        Scheme, host, language and time zone of this request; ``None`` where Django has to be asked.
-        """
 
 @final
 class Names:

@@ -65,7 +65,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Django's own text: no subclass, which may answer otherwise.
-fn text<'py>(value: Bound<'py, PyAny>) -> Option<Bound<'py, PyString>> {
+fn text(value: Bound<'_, PyAny>) -> Option<Bound<'_, PyString>> {
     value.cast_into_exact().ok()
 }
 
@@ -148,20 +148,6 @@ impl Django {
     /// This is the default time zone, and Django's name of it.
     fn default_zone(&self, zone: Py<PyAny>, name: String) {
         *lock(&self.default) = Some((zone, name));
-    }
-
-    /// Scheme, host, language and time zone of this request; `None` where Django has to be asked.
-    fn seen<'py>(
-        &self,
-        request: &Bound<'py, PyAny>,
-    ) -> Option<(
-        Bound<'py, PyString>,
-        Bound<'py, PyString>,
-        Option<Bound<'py, PyString>>,
-        Option<String>,
-    )> {
-        let seen = self.see(request)?;
-        Some((seen.scheme, seen.host, seen.language, seen.zone))
     }
 }
 
@@ -254,7 +240,10 @@ impl Django {
 
     fn is_on(&self, py: Python<'_>, name: &Bound<'_, PyString>) -> Option<bool> {
         let value = self.settings.bind(py).get_item(name).ok()??;
-        value.cast_exact::<PyBool>().ok().map(|on| on.is_true())
+        value
+            .cast_exact::<PyBool>()
+            .ok()
+            .map(PyBoolMethods::is_true)
     }
 
     fn host_of<'py>(&self, meta: &Bound<'py, PyDict>) -> Option<Bound<'py, PyString>> {
