@@ -387,6 +387,7 @@ class Fields:
             sort_query=False,
             memory_entries=10,
             memory_bytes=10_000,
+            sign_with=[],
         )
         lookup = site.look_up(
             meta,
@@ -525,6 +526,7 @@ def test_generations_hang_on_the_site_and_the_scope_alone(
             sort_query=False,
             memory_entries=0,
             memory_bytes=0,
+            sign_with=[],
         ).generation_keys([scope])
         assert keys.setdefault(key, (site, scope)) == (site, scope)
         assert key.isascii()
