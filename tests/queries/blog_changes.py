@@ -353,7 +353,7 @@ class Visitors:
 def main() -> None:
     call_command("migrate", verbosity=0)
     call_command("seed", posts=14, verbosity=0)
-    assert settings.VIEWCACHE == {"TRACK": True}
+    assert settings.VIEWCACHE == {"TRACK": True, "BROWSER_SECONDS": 0}
     assert queries.watch in connection.execute_wrappers
     visitors = Visitors()
     told: dict[str, Any] = {"changes": {}, "kept": kept(visitors)}

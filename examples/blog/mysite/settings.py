@@ -44,11 +44,14 @@ CACHES = {"default": env.cache(os.environ.get("CACHE_URL", "locmem://"))}
 CACHE_MIDDLEWARE_SECONDS = 60 * 60
 CACHE_MIDDLEWARE_KEY_PREFIX = os.environ.get("BLOG_CACHE_PREFIX", "")
 
+# Browsers ask each time: their own copies are out of reach of an expiry.
+BROWSERS_ASK = {"BROWSER_SECONDS": 0}
+
 if BLOG_CACHE != "viewcache":
     VIEWCACHE = {}
 elif os.environ.get("BLOG_TRACK") == "1":
     # Pages know what they read: nothing is named by hand.
-    VIEWCACHE = {"TRACK": True}
+    VIEWCACHE = {"TRACK": True, **BROWSERS_ASK}
 else:
     # What a saved object makes old. None is its own URL and its own tags.
     VIEWCACHE = {
@@ -58,6 +61,7 @@ else:
             "blog.Tag": None,
             "blog.Author": None,
         },
+        **BROWSERS_ASK,
     }
 
 # The project ---------------------------------------------------------------------------------
