@@ -54,6 +54,8 @@ _LONGEST = 2**31
 
 #: Where a request keeps the moment from which on its page is old.
 _ENDS = "_viewcache_ends"
+#: Where a response carries why it is not stored, once browsers were told how long to keep it.
+_REFUSED = "_viewcache_refused"
 
 
 def end_at(request: HttpRequest, moment: float) -> None:
@@ -110,6 +112,10 @@ def judge(
     if slots.is_private(response):
         # A decorator within has judged it, for all of us.
         return response
+    if (reason := response.__dict__.get(_REFUSED)) is not None:
+        # Likewise; and it has told browsers what Django would now take for the view's own word.
+        stored(reason)
+        return response
     said = get_max_age(response) is not None or "Expires" in response.headers
     ends = request.__dict__.get(_ENDS)
     if ends is not None and not response.streaming:
@@ -121,9 +127,11 @@ def judge(
         return response
 
     def found(final: HttpResponseBase, timeout: float) -> None:
-        if not said:
-            _tell_browsers(final)
-        stored(_permission(request, final, area, timeout))
+        told = not said and _tell_browsers(final)
+        permission = _permission(request, final, area, timeout)
+        if told and isinstance(permission, str):
+            final.__dict__[_REFUSED] = permission
+        stored(permission)
 
     recorder = _Recorder(found)
     seen = reads.of(request)
@@ -144,13 +152,18 @@ def judge(
     return response
 
 
-def _tell_browsers(response: HttpResponseBase) -> None:
-    """Django has just told them to keep the page for as long as the cache does."""
+def _tell_browsers(response: HttpResponseBase) -> bool:
+    """
+    Django has just told them to keep the page for as long as the cache does; are they told
+    otherwise?
+    """
     seconds = conf.get().BROWSER_SECONDS
-    if seconds is not None:
-        patch_cache_control(response, max_age=seconds)
-        if (age := get_max_age(response)) is not None and "Expires" in response.headers:
-            response.headers["Expires"] = http_date(time.time() + age)
+    if seconds is None:
+        return False
+    patch_cache_control(response, max_age=seconds)
+    if (age := get_max_age(response)) is not None and "Expires" in response.headers:
+        response.headers["Expires"] = http_date(time.time() + age)
+    return True
 
 
 def _hidden(

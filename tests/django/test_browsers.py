@@ -51,6 +51,16 @@ def test_a_decorated_view_within_the_middleware(site: Any, counted: Any) -> None
         assert (response.content, ages(response)) == (b"1", ("max-age=0", True))
 
 
+def test_why_a_page_is_not_stored_is_told_by_the_decorator_within(
+    site: Any, settings: Any, counted: Any
+) -> None:
+    settings.VIEWCACHE = {"BROWSER_SECONDS": 0, "CACHE_STATUS": True}
+    client = site.serve(cache_page(300)(counted()), per_site=True)
+    response = client.get("/page/", headers={"authorization": "Basic YTpi"})
+    assert 'detail="Authorization"' in response.headers["Cache-Status"]
+    assert ages(response) == ("max-age=0", True)
+
+
 def test_a_response_that_renders_later(site: Any, settings: Any, counted: Any) -> None:
     from django.template import engines
 
