@@ -52,7 +52,7 @@ def test_a_change_while_a_page_is_made(interleave: Run, kind: str) -> None:
         ("postgresql", "order", "/before_store/plain/False/update/"),
         ("sqlite", "whole", "/open_cursor/plain/False/update/"),
         ("sqlite", "row", "/by_slug/plain/False/update/"),
-        ("postgresql", "row", "/by_slug_between/plain/False/update/"),
+        ("postgresql", "row", "/by_slug/plain/False/update/"),
         ("mariadb", "row", "/by_slug_hidden/plain/False/update/"),
         ("sqlite", "early", "/before_store/early/False/update/"),
         ("postgresql", "early", "/list_before_store/early/True/all/"),
