@@ -138,6 +138,11 @@ fmt: $(DONE)/venv ## Format Rust and Python
 bench: $(DONE)/bench servers ## Ratios against stock Django: make bench ARGS=--quick
 	$(BIN)/python benches/run.py $(ARGS)
 
+.PHONY: bench-core
+bench-core: $(DONE)/venv ## Times of the Rust core: make bench-core ARGS=--quick
+	LD_LIBRARY_PATH="$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))'):$${LD_LIBRARY_PATH:-}" \
+	    cargo bench --bench core -- $(ARGS)
+
 .PHONY: docs
 docs: build $(DONE)/docs ## The documentation, docs/_build/index.html, and the Rust one; warnings are errors
 	$(BIN)/python -m sphinx -W --keep-going -n -q -b html docs docs/_build
