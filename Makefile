@@ -125,7 +125,7 @@ parity: $(DONE)/wheel ## Django's own cache tests, and its keys, in each Django
 	$(MATRIX) parity --djangos $(DJANGOS) --older $(OLDER_DJANGOS)
 
 .PHONY: servers
-servers: ## Install redis-server, memcached, postgresql and mariadb-server where they are missing
+servers: ## Install redis-server, memcached, postgresql, mariadb-server, chromium and valgrind where they are missing
 	@sh tests/servers.sh
 
 .PHONY: fmt

@@ -19,6 +19,7 @@ pub mod glob;
 pub mod inventory;
 pub mod key;
 pub mod lookup;
+#[cfg(feature = "python")]
 mod python;
 pub mod query;
 pub mod recent;
