@@ -92,8 +92,8 @@ def test_nor_is_one_to_models_that_were_drawn(in_shop: Run, unhooked: str) -> No
     assert told["differences"] > 0
 
 
-# The scope of any value is not among them: a write of this search that gives a value which cannot be
-# known gives it to rows that cannot be known either.
+# The scope of any value is not among them: a write of this search that gives a value which cannot
+# be known gives it to rows that cannot be known either.
 @pytest.mark.parametrize(
     ("kind", "scopes"), [("sqlite", "value"), ("mariadb", "row"), ("sqlite", "rows")]
 )
