@@ -43,12 +43,19 @@ def test_no_page_is_old_after_any_commit(
     def search(number: int, world: str) -> dict[str, Any]:
         # `python -m shop` with these words, a database and a cache is the same search again.
         words = ["--world", world, "--seed", str(seed), "--steps", str(STEPS_IN_WORLD)]
-        told = in_shop("shop", kind, *words, url=urls[number], cache=number % 16)
-        done = f"{kind}, world {world}: {told['steps']} steps, {told['differences']} differences"
-        # A long search is watched: `pytest -s`.
-        sys.stdout.write(f"{done}\n")
-        sys.stdout.flush()
+        try:
+            told = in_shop("shop", kind, *words, url=urls[number], cache=number % 16)
+        except AssertionError as error:
+            say(f"{kind}, {words}: {error}")
+            raise
+        found = f"{told['differences']} differences {told['first'] or ''}"
+        say(f"{kind}, world {world}: {told['steps']} steps, {found}")
         return {"words": words, **told}
+
+    def say(line: str) -> None:
+        # A long search is watched: `pytest -s`.
+        sys.stdout.write(f"{line.rstrip()}\n")
+        sys.stdout.flush()
 
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(search, range(len(worlds)), worlds))

@@ -141,7 +141,7 @@ def _make(
         meta["db_table"] = f"Drawn {name}"
     attributes = {
         "__module__": __name__,
-        "__str__": lambda self: self.text,
+        "__str__": lambda self: str(self.text),
         "Meta": type("Meta", (), {"app_label": "drawn", **meta}),
         **fields,
     }

@@ -190,7 +190,7 @@ def found_by_value(random: Random) -> Read:
         ("exists", lambda: found.all().exists()),
         ("texts", lambda: shown(found.all().values_list("text"))),
         ("iterated", lambda: shown(str(row) for row in found.iterator(chunk_size=1))),
-        ("only", lambda: shown(row.text for row in found.all().only(field.name))),
+        ("only", lambda: shown(row.text for row in found.select_related(None).only(field.name))),
     ]
     way, get = random.choice([*ways[:2], *ways])
     return f"{way} {model.__name__} {field.name}={value} {found.query.where}", get
@@ -426,7 +426,7 @@ def raw_sql(random: Random) -> Read:
             f"ON b.{column2} = a.{column} WHERE a.{key} = %s",
             [value],
         ),
-        (f"WITH some AS (SELECT {column} AS c FROM {table}) SELECT c FROM some", []),
+        (f"WITH part AS (SELECT {column} AS c FROM {table}) SELECT c FROM part", []),
         (
             f"SELECT {column} FROM {table} WHERE {key} = %s AND "
             f"EXISTS (SELECT 1 FROM {table2} WHERE {column2} IS NOT NULL)",

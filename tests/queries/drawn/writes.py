@@ -234,7 +234,8 @@ def bulk_create_upsert(random: Random) -> None:
 def bulk_update(random: Random) -> None:
     model = random.choice(MODELS)
     found = list(model._base_manager.order_by("pk")[: random.choice([1, 2, 30])])
-    names = ["text", *numbers(model)[:1]]
+    mutable = [name for name in numbers(model) if not model._meta.get_field(name).primary_key]
+    names = ["text", *mutable[:1]]
     for row in found:
         row.text = word(random)
         for name in names[1:]:
