@@ -72,7 +72,7 @@ def main() -> None:
     from django.http import HttpResponse
     from django.template import Context, Engine
     from django.test import RequestFactory
-    from viewcache import expire, pipeline, queries
+    from viewcache import bindings, expire, pipeline, queries
     from viewcache.middleware import CacheMiddleware
 
     call_command("migrate", verbosity=0)
@@ -95,11 +95,11 @@ def main() -> None:
 
     def get(path: str, wanted: str) -> float:
         request = factory.get(path)
-        queries.begin()
+        bindings.begin()
         start = clock()
         cached(request)
         took = clock() - start
-        queries.end()
+        bindings.end()
         visit = pipeline.visit_of(request)
         assert visit is not None
         assert visit.status == wanted, (path, visit.status, visit.reason)

@@ -9,7 +9,7 @@ from datetime import datetime
 from django.http import HttpRequest
 from django.utils import timezone
 
-from . import _core, lease, policy, queries
+from . import _core, bindings, lease, policy
 
 
 def depends_on(*names: str) -> None:
@@ -23,7 +23,7 @@ def depends_on(*names: str) -> None:
     ``ValueError`` for what is no tag.
     """
     scopes = [_core.scope_of_tag(name) for name in names]
-    visit = queries.visit_of_context(scopes)
+    visit = bindings.visit_of_context(scopes)
     if visit is not None:
         lease.read(visit, scopes)
 
@@ -31,7 +31,7 @@ def depends_on(*names: str) -> None:
 async def adepends_on(*names: str) -> None:
     """As ``depends_on``, for async code."""
     scopes = [_core.scope_of_tag(name) for name in names]
-    visit = queries.visit_of_context(scopes)
+    visit = bindings.visit_of_context(scopes)
     if visit is not None:
         await lease.aread(visit, scopes)
 

@@ -22,7 +22,7 @@ from django.http import HttpRequest, HttpResponse, parse_cookie
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, resolve
 
-from . import _core, activated, audited, conf, pipeline, queries, reads, slots
+from . import _core, activated, audited, bindings, conf, databases, pipeline, reads, slots
 from .by_value import Sought
 from .explanation import Explanation, Input, Page, Read, Recipe, Rendering, Scope
 from .inputs import inputs
@@ -139,8 +139,8 @@ class _Run:
         self.error: Exception | None = None
         #: The first query that read each scope, and its place.
         self.read: dict[str, tuple[str, str | None]] = {}
-        with queries.aside(), afresh(), self._watching():
-            queries.begin()
+        with bindings.aside(), afresh(), self._watching():
+            bindings.begin()
             handler = BaseHandler()
             handler.load_middleware()
             cast(Any, handler)._view_middleware.append(self._at_view)
@@ -167,11 +167,11 @@ class _Run:
         if isinstance(sql, str) and not many:
             place = reads.place_of_caller()
             vendor = context["connection"].vendor
-            found = queries.queries().analyse(sql, vendor, params, many)
+            found = databases.queries().analyse(sql, vendor, params, many)
             sought = [Sought(*each) for each in found[6]]
             for scope in [*found[0], *(scope for each in sought for scope in each.scopes)]:
                 # A page that reads too many rows reads their table.
-                for name in (scope, *queries.coarse([scope])):
+                for name in (scope, *bindings.coarse([scope])):
                     self.read.setdefault(name, (sql, place))
             for each in sought:
                 # Which row has the value, the database knows.

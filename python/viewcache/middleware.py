@@ -25,7 +25,7 @@ from django.core.cache.backends.base import BaseCache
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from . import cache_status, conf, lease, pipeline, queries, reads, stale
+from . import bindings, cache_status, conf, lease, pipeline, reads, stale
 from .policy import Area
 
 GetResponse = Callable[[HttpRequest], Any]
@@ -85,7 +85,7 @@ class UpdateCacheMiddleware(_Middleware):
         """Note which cookies and rows are read from here on, by middleware and by the view."""
         site = conf.get()
         if site.TRACK:
-            queries.begin_if_untold(request)
+            bindings.begin_if_untold(request)
         if site.CACHE_STATUS:
             cache_status.leave_to_me(request)
         if (site.VARY_ON_READ or site.AUDIT) and request.method in ("GET", "HEAD"):

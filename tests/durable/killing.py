@@ -285,7 +285,7 @@ class Killing:
         import pages
         from django.core.cache import cache
         from django.test import Client
-        from viewcache import outbox, pipeline, queries
+        from viewcache import bindings, outbox, pipeline
         from viewcache.models import PendingExpiry
 
         match line:
@@ -306,7 +306,7 @@ class Killing:
                 return Client().get("/page/").content.decode()
             case "rows":
                 return PendingExpiry.objects.count()
-        with queries.aside():
+        with bindings.aside():
             return pages.text()
 
 

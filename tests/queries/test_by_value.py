@@ -16,7 +16,7 @@ from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 from servers import Server
 from tracking import Site, sent
-from viewcache import by_value, queries
+from viewcache import by_value, databases
 
 
 @pytest.fixture
@@ -213,7 +213,7 @@ def test_a_value_that_no_collation_settles_is_a_table(
 ) -> None:
     get = tracked.serve(lambda request: list(Tag.objects.filter(slug=value).values_list("name")))
     get()
-    assert queries.queries().analyse(
+    assert databases.queries().analyse(
         "SELECT name FROM blog_tag WHERE slug = %s", "sqlite", (value,), False
     )[0] == ["rows:blog_tag", "table:blog_tag"]
     Tag.objects.create(name="new", slug="ä")

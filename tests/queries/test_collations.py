@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from tracking import Site
-from viewcache import queries
+from viewcache import databases
 
 CHARACTERS = string.ascii_letters + string.digits + string.punctuation + " "
 WORDS = [
@@ -27,7 +27,7 @@ WORDS = [
 @cache
 def value_of(text: str) -> str | None:
     """The scope of the value; ``None`` for one that may be any."""
-    found = queries.queries().analyse(
+    found = databases.queries().analyse(
         "SELECT name FROM blog_tag WHERE slug = %s", "sqlite", (text,), False
     )[6]
     return found[0][3][0] if found else None

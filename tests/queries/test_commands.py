@@ -111,9 +111,9 @@ def test_the_generations_of_a_table_are_bounded(backend: Backend, tracked: Site)
 
 
 def _queries() -> Any:
-    from viewcache import queries
+    from viewcache import databases
 
-    return queries.queries()
+    return databases.queries()
 
 
 def one_row() -> None:

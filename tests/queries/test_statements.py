@@ -19,7 +19,7 @@ from django.core.management import call_command
 from django.db import connection, connections, models, transaction
 from django.http import HttpResponse
 from tracking import ReadsBefore, Site
-from viewcache import conf, expiry, pipeline, queries
+from viewcache import conf, databases, expiry, pipeline, queries
 from viewcache.decorators import cache_page
 
 
@@ -198,7 +198,7 @@ def not_understood() -> None:
     # Nobody can tell what it does to which tables; here it does nothing.
     with suppress(Exception):
         sql("FROBNICATE blog_tag")
-    with queries._quietly():
+    with databases.quietly():
         rename()
     with suppress(Exception):
         sql("FROBNICATE blog_tag")

@@ -25,11 +25,11 @@ before = set(sys.modules)
 
 #: What the middleware is made of; ``explain()``, the admin and the commands are not among it.
 _MIDDLEWARE = (
-    *("_core", "activated", "asking", "audit", "audited", "backends", "breaker", "by_value"),
-    *("cache_status", "causes", "commit", "compat", "conf", "durable", "expiry", "history"),
-    *("installed", "lease", "listing", "middleware", "outbox", "page", "pipeline", "policy"),
-    *("queries", "reads", "receivers", "request", "scopes", "signals", "slots", "stale"),
-    *("stampede", "store", "uri", "visit"),
+    *("_core", "activated", "asking", "audit", "audited", "backends", "bindings", "breaker"),
+    *("by_value", "cache_status", "causes", "commit", "compat", "conf", "databases", "fetched"),
+    *("history", "installed", "lease", "listing", "middleware", "outbox", "page", "pipeline"),
+    *("policy", "reads", "request", "signals", "slots", "stale", "stampede", "store", "uri"),
+    "visit",
 )
 
 #: Beyond the standard library and Django's core: what only sites have that use it.

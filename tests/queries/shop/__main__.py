@@ -171,9 +171,9 @@ class Search:
             self.answer()
 
     def write(self, kind: str) -> None:
-        from viewcache import queries
+        from viewcache import databases
 
-        with queries._quietly() if kind == self.asked.unhook else nullcontext():
+        with databases.quietly() if kind == self.asked.unhook else nullcontext():
             self.world.writes[kind](self.random)
 
     def meanwhile(self, kinds: list[str]) -> None:

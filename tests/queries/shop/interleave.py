@@ -25,22 +25,22 @@ def main() -> None:
     project.configure(asked.database, asked.cache)
     from django.core.cache import cache
     from django.db import connection
-    from viewcache import by_value, queries
+    from viewcache import bindings, by_value, databases, fetched
 
     from shop.models import TABLES, Brand, Category, Item
 
     cache.clear()
     if asked.broken == "snapshots":
-        queries._is_late = lambda connection: False  # type: ignore[assignment]
+        databases.is_late = lambda connection: False  # type: ignore[assignment]
     elif asked.broken == "order":
         read_generations_last()
     elif asked.broken == "whole":
-        queries._finished = lambda wrapper, connection, result: result  # type: ignore[assignment]
+        fetched.finished = lambda wrapper, connection, result: result  # type: ignore[assignment]
     elif asked.broken == "row":
         by_value.find = lambda sought, connection: []
         by_value.shown = lambda sought, rows: None
     elif asked.broken == "proof":
-        queries._prove = lambda making, connection, unproven, cursor: True  # type: ignore[assignment]
+        bindings.prove = lambda making, connection, unproven, cursor: True  # type: ignore[assignment]
     elif asked.broken == "early":
         take_every_generation_for_old()
     with connection.schema_editor() as editor:
@@ -83,9 +83,9 @@ def isolation() -> str:
 
 def read_generations_last() -> None:
     """When the page is stored, after all of its data."""
-    from viewcache import lease, queries
+    from viewcache import bindings, lease
 
-    bind, entries = queries._bind, lease.entries
+    bind, entries = bindings.bind, lease.entries
     put_off: list[Callable[[], None]] = []
 
     def later(making: Any, visit: Any, scopes: list[str], *, late: bool) -> None:
@@ -96,21 +96,21 @@ def read_generations_last() -> None:
             put_off.pop()()
         return entries(visit, response, permission)
 
-    queries._bind = later
+    bindings.bind = later
     lease.entries = first
 
 
 def take_every_generation_for_old() -> None:
     """As if this process had known it before the request began."""
-    from viewcache import queries
+    from viewcache import bindings
 
-    begin = queries.begin
+    begin = bindings.begin
 
     def later() -> None:
         begin()
-        queries._making.get().began = 1 << 62  # type: ignore[union-attr]
+        bindings.current.get().began = 1 << 62  # type: ignore[union-attr]
 
-    queries.begin = later  # type: ignore[assignment]
+    bindings.begin = later  # type: ignore[assignment]
 
 
 class Cases:
@@ -302,7 +302,7 @@ class Cases:
     def site(self, page: Callable[[], str], way: str, transaction: Any) -> Callable[[str], Any]:
         from django.http import HttpResponse
         from django.test import RequestFactory
-        from viewcache import pipeline, queries
+        from viewcache import bindings, pipeline
         from viewcache.decorators import cache_page
         from viewcache.middleware import CacheMiddleware
 
@@ -325,11 +325,11 @@ class Cases:
 
         def get(path: str) -> Any:
             request = RequestFactory().get(path)
-            queries.begin()
+            bindings.begin()
             try:
                 return cached(request).content.decode(), pipeline.visit_of(request)
             finally:
-                queries.end()
+                bindings.end()
 
         return get
 

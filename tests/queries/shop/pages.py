@@ -60,11 +60,11 @@ class Pages:
     def compare(self, after: str) -> None:
         """Serve each page, and make it without the cache: are they the same?"""
         from django.test import RequestFactory
-        from viewcache import queries
+        from viewcache import bindings
 
         for path, told, view, cached in self.pages:
             served = self._get(path, cached, inside=after.endswith("inside"))
-            with queries.aside():
+            with bindings.aside():
                 wanted = view(RequestFactory().get(path)).content
             self.counts["compared"] += 1
             if served != wanted:

@@ -1,0 +1,183 @@
+"""
+What ``TRACK`` knows of the databases: the project's tables, and whether a transaction that is open
+still sees what there is now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from typing import Any, cast
+from weakref import WeakKeyDictionary
+
+from django.apps import apps
+from django.conf import settings
+from django.core.cache import caches
+from django.core.cache.backends.db import BaseDatabaseCache
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from . import _core, by_value, commit, conf
+
+#: Tables and columns whose changes are on no page: ``None`` is the whole table.
+QUIET: dict[str, list[str] | None] = {
+    "django_session": None,
+    "django_admin_log": None,
+    "django_migrations": None,
+    "viewcache_pendingexpiry": None,
+    "auth_user": ["last_login"],
+}
+
+inside: ContextVar[bool] = ContextVar("viewcache_inside", default=False)
+#: Has a connection read since its transaction began?
+snapshots: WeakKeyDictionary[BaseDatabaseWrapper, bool] = WeakKeyDictionary()
+#: The isolation level of each of the drivers' connections.
+_levels: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Our own statements (the database may be the cache) are nobody's."""
+    token = inside.set(True)
+    try:
+        yield
+    finally:
+        inside.reset(token)
+
+
+# -- The tables -----------------------------------------------------------------------------------
+
+
+@cache
+def queries() -> _core.Queries:
+    """The project's tables and primary keys, compiled."""
+    tables: list[tuple[str, str | None]] = []
+    tracked: set[str] = set()
+    wanted = conf.get().TRACK
+    for model in apps.get_models(include_auto_created=True):
+        if not model._meta.managed:
+            continue
+        key = model._meta.pk
+        tables.append((model._meta.db_table, getattr(key, "column", None)))
+        labels = {model._meta.app_label, model._meta.label, model._meta.label_lower}
+        if isinstance(wanted, bool) or not labels.isdisjoint(wanted):
+            tracked.add(model._meta.db_table)
+            for field in model._meta.local_many_to_many:
+                tracked.add(field.m2m_db_table())
+    quiet = dict(QUIET)
+    for table, columns in conf.get().QUIET.items():
+        known = quiet.get(table, [])
+        quiet[table] = None if columns is None or known is None else [*known, *columns]
+    for alias in settings.CACHES:
+        backend = caches[alias]
+        if isinstance(backend, BaseDatabaseCache):
+            quiet[cast(Any, backend)._table] = None
+    return _core.Queries(
+        tables,
+        findable=by_value.findable(),
+        tracked=None if isinstance(wanted, bool) else sorted(tracked),
+        quiet=quiet,
+        cascades=_cascades(),
+        pure_functions=conf.get().PURE_FUNCTIONS,
+        rows_limit=conf.get().TRACK_ROWS,
+    )
+
+
+def _cascades() -> dict[str, list[str]]:
+    """
+    The tables that the database changes by itself when a row of a table is deleted (``DB_CASCADE``
+    and its like, of Django 6.1).
+    """
+    found: dict[str, dict[str, None]] = {}
+    for model in apps.get_models(include_auto_created=True):
+        for field in model._meta.local_fields:
+            on_delete = getattr(field.remote_field, "on_delete", None)
+            if getattr(on_delete, "on_delete_sql", None) is not None:
+                target = cast(Any, field.remote_field).model._meta.db_table
+                found.setdefault(target, {})[model._meta.db_table] = None
+    for table, others in found.items():
+        waiting = list(others)
+        while waiting:
+            for further in found.get(waiting.pop(), ()):
+                if further not in others:
+                    found[table][further] = None
+                    waiting.append(further)
+    return {table: list(others) for table, others in found.items()}
+
+
+@cache
+def keys() -> dict[str, str | None]:
+    """The column of each table's primary key."""
+    return {
+        _core.table_name(model._meta.db_table): getattr(model._meta.pk, "column", None)
+        for model in apps.get_models(include_auto_created=True)
+    }
+
+
+@cache
+def all_tables() -> tuple[str, ...]:
+    """The scopes of the project's tables, for the first render of a process."""
+    names = (
+        _core.table_name(model._meta.db_table)
+        for model in apps.get_models(include_auto_created=True)
+        if model._meta.managed
+    )
+    found = {
+        _core.table_name(table): (f"values:{_core.table_name(table)}",)
+        for table, _ in by_value.findable()
+    }
+    return tuple(
+        scope for name in names for scope in (f"table:{name}", f"rows:{name}", *found.get(name, ()))
+    )
+
+
+@cache
+def is_table(alias: str, name: str) -> bool:
+    """Is this a table? What a view shows changes when its tables do, and it names none."""
+    connection = connections[alias]
+    with connection.cursor() as cursor:
+        found = connection.introspection.get_table_list(cursor)
+    return any(_core.table_name(item.name) == name and item.type in ("t", "p") for item in found)
+
+
+# -- Transactions ---------------------------------------------------------------------------------
+
+
+def is_late(connection: BaseDatabaseWrapper) -> bool:
+    """Is what is read now as old as an earlier read of the transaction that is open?"""
+    if not commit.in_transaction(connection):
+        return False
+    if connection.vendor == "sqlite":
+        options = connection.settings_dict.get("OPTIONS", {})
+        # Who begins with the lock for writing is the only one who changes anything.
+        mode = str(options.get("transaction_mode") or "").upper()
+        return mode not in ("IMMEDIATE", "EXCLUSIVE") and snapshots.get(connection, False)
+    if connection.vendor == "postgresql":
+        return _isolation(connection) not in ("read committed", "read uncommitted")
+    # MySQL's has the level as text, None for the server's.
+    level = getattr(connection, "isolation_level", None)
+    return level not in ("read committed", "read uncommitted") and snapshots.get(connection, False)
+
+
+def _isolation(connection: BaseDatabaseWrapper) -> str:
+    """The isolation level of PostgreSQL's transactions: the settings or the server may name it."""
+    raw: Any = connection.connection
+    level = _levels.get(raw)
+    if level is None:
+        if connection.needs_rollback or raw.info.transaction_status != 2:
+            return ""
+        with quietly(), connection.cursor() as cursor:
+            cursor.execute("SHOW transaction_isolation")
+            level = _levels[raw] = str(cursor.fetchone()[0])
+    return level
+
+
+def forget() -> None:
+    """The settings have changed, and with them perhaps the models."""
+    queries.cache_clear()
+    is_table.cache_clear()
+    all_tables.cache_clear()
+    keys.cache_clear()
+    by_value.forget()

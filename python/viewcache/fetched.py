@@ -1,0 +1,98 @@
+"""
+Statements that are run to their end at once, and what their results show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any, cast
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from . import _core, databases
+
+#: New rows of an insert above which it counts for the whole table.
+_NEW_ROWS = 24
+
+
+class Fetched:
+    """A database cursor whose rows have been fetched, and are handed out from here."""
+
+    def __init__(self, cursor: Any, kind: Callable[[Iterable[Any]], Any]) -> None:
+        self._cursor = cursor
+        #: MySQL's drivers give tuples of rows, the others lists; Django waits for an empty one.
+        self._kind = kind
+        self.rows: list[Any] | None = cursor.fetchall()
+        self._left = iter(self.rows or ())
+
+    def forget(self) -> Any:
+        """The cursor as it was, for its next statement."""
+        self._left = iter(())
+        return self._cursor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._left
+
+    def __next__(self) -> Any:
+        return next(self._left)
+
+    def fetchone(self) -> Any:
+        return next(self._left, None)
+
+    def fetchmany(self, size: int | None = None) -> Any:
+        return self._kind(islice(self._left, size or self._cursor.arraysize))
+
+    def fetchall(self) -> Any:
+        return self._kind(self._left)
+
+
+def finished(wrapper: Any, connection: BaseDatabaseWrapper, result: Any) -> Any:
+    """
+    Have a statement run to its end: SQLite commits one that writes only then, and keeps to the
+    data of one that reads until then. And which rows are new is among what an insert returns.
+    """
+    raw = wrapper.cursor
+    if getattr(raw, "description", None) is None:
+        return result
+    try:
+        fetched = Fetched(raw, type(connection.features.empty_fetchmany_value))
+    except cast(Any, connection).Database.Error:
+        return result  # psycopg: a statement without rows that has a description
+    wrapper.cursor = fetched
+    return fetched if result is raw else result
+
+
+def new_rows(
+    table: str, wrapper: Any, connection: BaseDatabaseWrapper, params: Any, many: bool
+) -> list[str]:
+    """
+    The rows that an insert added, where the database numbered them: a page may have shown that
+    there was none.
+    """
+    raw = wrapper.cursor
+    if isinstance(raw, Fetched):
+        key = databases.keys().get(table)
+        names = [column[0] for column in raw.description or ()]
+        rows = raw.rows or []
+        if key not in names or len(rows) > _NEW_ROWS:
+            return [f"table:{table}"]
+        keys = [row[names.index(key)] for row in rows]
+        if not all(isinstance(number, int) for number in keys):
+            return [f"table:{table}"]
+        return [scope for number in keys for scope in _core.new_rows(table, number, 1)]
+    last = getattr(raw, "lastrowid", None)
+    count = max(
+        getattr(raw, "rowcount", -1), 1 if connection.vendor == "sqlite" else len(params or ())
+    )
+    if (
+        many
+        or connection.vendor == "postgresql"
+        or not isinstance(last, int)
+        or not 0 < count <= _NEW_ROWS
+    ):
+        return [f"table:{table}"]
+    return _core.new_rows(table, last, count)
