@@ -337,11 +337,12 @@ class Hit:
         and when it ends, in seconds since the epoch.
         """
     def ready(
-        self,
-    ) -> tuple[int, str | None, dict[str, tuple[str, str]], bool, float, list[str]]:
+        self, now: float, *, with_body: bool
+    ) -> tuple[int, str | None, dict[str, tuple[str, str]], bool, float, list[str], bytes | None]:
         """
-        Status, reason phrase, headers by their lower-case names, whether these are as Django would
-        let them be (no phrase; ASCII, no line ends), when the page was stored, and its slots.
+        Status, reason phrase, headers by their lower-case names, ``Age`` among them, whether these
+        are as Django would let them be (no phrase; ASCII, no line ends), when the page was stored,
+        its slots, and the body if it is wanted and has none.
         """
     @property
     def body(self) -> bytes:

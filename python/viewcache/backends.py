@@ -4,8 +4,10 @@ The cache backend that an alias is reached through.
 ``caches[alias]`` opens a connection for each request where Django cannot know that it may be
 shared: ``PyMemcacheCache`` closes its own at the end of every request, and under ASGI every request
 has a backend of its own, ``RedisCache`` with a pool of its own. The clients beneath those two are
-safe to share, so one backend of each alias is kept here for the process. ``LocMemCache`` has no
-connection; its ``get_many()`` spends most of its time on checking keys, one by one.
+safe to share, so one backend of each alias is kept here for the process.
+
+And what they do for each command that they could do once: ``RedisCache`` makes a client object
+(a fifth of a look-up), ``LocMemCache.get_many()`` checks and locks for each key.
 """
 
 from __future__ import annotations
@@ -16,12 +18,13 @@ import time
 from asyncio import _get_running_loop
 from collections.abc import Iterable
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache, default_key_func
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.memcached import PyMemcacheCache
-from django.core.cache.backends.redis import RedisCache
+from django.core.cache.backends.redis import RedisCache, RedisCacheClient
 from django.core.signals import setting_changed
 
 #: ``None`` for an alias whose backend is not kept.
@@ -34,10 +37,12 @@ def of(alias: str) -> BaseCache:
         found = _kept[alias]
     except KeyError:
         found = _keep(alias)
-    # Beyond an event loop each thread of Django's has a pool for as long as it lives, and a pool
-    # that all of them shared would run out of connections.
-    if found is None or (type(found) is RedisCache and _get_running_loop() is None):
+    if found is None:
         return caches[alias]
+    if type(found) is _RedisCache and _get_running_loop() is None:
+        # Beyond an event loop each thread of Django's has a pool for as long as it lives, and a
+        # pool that all of them shared would run out of connections.
+        return _twin(alias)
     return found
 
 
@@ -57,8 +62,7 @@ def renewed(alias: str, failed: BaseCache) -> BaseCache | None:
 def _keep(alias: str) -> BaseCache | None:
     backend, kept = caches[alias], None
     if type(backend) is RedisCache:
-        # One that Django does not know of, and so does not close.
-        kept = caches.create_connection(alias)
+        kept = _made(_RedisCache, alias, {})
     elif type(backend) is PyMemcacheCache:
         kept = _pooled(alias)
     elif type(backend) is LocMemCache:
@@ -81,6 +85,63 @@ def _pooled(alias: str) -> BaseCache | None:
     return backend if cast(Any, backend)._options["use_pooling"] else None
 
 
+#: Of the backends of Django's threads, those that ask on the same connections.
+_twins: WeakKeyDictionary[BaseCache, BaseCache] = WeakKeyDictionary()
+#: What may be replaced on one backend alone.
+_COMMANDS = frozenset({"add", "get", "get_many", "incr", "set", "set_many", "touch", "delete"})
+
+
+def _twin(alias: str) -> BaseCache:
+    """The backend that this thread of Django's has, with one client in place of many."""
+    theirs = caches[alias]
+    if not _COMMANDS.isdisjoint(theirs.__dict__):
+        return theirs  # Somebody watches it, as Django Debug Toolbar does.
+    twin = _twins.get(theirs)
+    if twin is None:
+        made: Any = _made(_RedisCache, alias, {})
+        made._cache._pools = cast(Any, theirs)._cache._pools
+        twin = _twins[theirs] = made
+    return twin
+
+
+class _Client(RedisCacheClient):
+    """redis-py's clients keep nothing of one command for the next, and any thread may use one."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._of_pool: dict[object, Any] = {}
+
+    def get_client(self, key: Any = None, *, write: bool = False) -> Any:
+        inner: Any = self
+        pool = inner._get_connection_pool(write)
+        client = self._of_pool.get(pool)
+        if client is None:
+            client = self._of_pool[pool] = inner._client(connection_pool=pool)
+        return client
+
+
+class _RedisCache(RedisCache):
+    """Reads with the keys as they are: each was valid when it was set."""
+
+    def __init__(self, server: str, params: dict[str, Any]) -> None:
+        super().__init__(server, params)
+        self._class = _Client
+
+    def get_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:
+        made = {name: key for key, name in _names(self, keys, version)}
+        found: dict[Any, Any] = self._cache.get_many(made)
+        return {made[name]: value for name, value in found.items()}
+
+
+def _names(backend: BaseCache, keys: Iterable[str], version: int | None) -> list[tuple[str, str]]:
+    """Keys, each with its name in the cache."""
+    if backend.key_func is default_key_func:
+        # What that function makes of a key.
+        prefix = f"{backend.key_prefix}:{backend.version if version is None else version}:"
+        return [(key, prefix + key) for key in keys]
+    return [(key, backend.make_key(key, version)) for key in keys]
+
+
 _DJANGOS = (LocMemCache.get_many, LocMemCache.get, BaseCache.make_key)
 
 
@@ -91,12 +152,7 @@ class _LocMemCache(LocMemCache):
         if (LocMemCache.get_many, LocMemCache.get, BaseCache.make_key) != _DJANGOS:
             # Somebody has patched it.
             return super().get_many(keys, version)
-        if self.key_func is default_key_func:
-            # What that function makes of a key.
-            prefix = f"{self.key_prefix}:{self.version if version is None else version}:"
-            made = [(key, prefix + key) for key in keys]
-        else:
-            made = [(key, self.make_key(key, version)) for key in keys]
+        made = _names(self, keys, version)
         pickled = []
         inner: Any = self
         entries, ends = inner._cache, inner._expire_info
@@ -117,7 +173,7 @@ def _close(*, setting: str, **kwargs: Any) -> None:
     if setting != "CACHES":
         return
     for backend in [*_kept.values()]:
-        if type(backend) is RedisCache:
+        if type(backend) is _RedisCache:
             client: Any = backend._cache
             for pool in client._pools.values():
                 pool.disconnect()
@@ -130,3 +186,4 @@ setting_changed.connect(_close, dispatch_uid="viewcache.backends")
 # Two processes must not talk on one socket.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_kept.clear)
+    os.register_at_fork(after_in_child=_twins.clear)

@@ -122,15 +122,19 @@ def response(
     hit: _core.Hit, request: HttpRequest, now: float, stale_since: float | None = None
 ) -> HttpResponse:
     """The response that a page makes for this request; it may be stale since some moment."""
-    status, phrase, headers, is_plain, stored_at, names = hit.ready()
-    headers["age"] = ("Age", str(max(0, int(now - stored_at))))
+    is_conditional = stale_since is None and not _CONDITIONS.isdisjoint(
+        dict.keys(cast(Any, request.META))
+    )
+    status, phrase, headers, is_plain, stored_at, names, body = hit.ready(
+        now, with_body=not is_conditional
+    )
     make = _made if is_plain and _is_known() else _constructed
-    may_be_unchanged = stale_since is None and not names
-    if may_be_unchanged and not _CONDITIONS.isdisjoint(dict.keys(cast(Any, request.META))):
+    if is_conditional and not names:
         unchanged = _unchanged(request, make(status, phrase, headers, b""))
         if unchanged is not None:
             return unchanged
-    body = hit.fill(_fillings(names, request)) if names else hit.body
+    if body is None:
+        body = hit.fill(_fillings(names, request)) if names else hit.body
     result = make(status, phrase, headers, body)
     if stale_since is not None:
         _end(result, stored_at, stale_since)

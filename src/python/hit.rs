@@ -1,5 +1,6 @@
 //! The page that answers a request.
 
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
@@ -39,7 +40,7 @@ impl Hit {
 type Head = (u16, Option<String>, Vec<(String, String)>, f64, f64);
 
 /// Status, reason phrase, headers by their lower-case names, whether it is all plain, when it was
-/// stored, slots.
+/// stored, slots, body.
 type Ready<'py> = (
     u16,
     Option<String>,
@@ -47,6 +48,7 @@ type Ready<'py> = (
     bool,
     f64,
     Vec<String>,
+    Option<Bound<'py, PyBytes>>,
 );
 
 fn is_plain_text(text: &str) -> bool {
@@ -76,11 +78,17 @@ impl Hit {
         ))
     }
 
-    /// Status, reason phrase, headers by their lower-case names, when the page was stored and the
-    /// names of its slots. And whether it is all as Django would let it be: no reason phrase, and
-    /// headers in ASCII, without line ends.
-    #[allow(clippy::cast_precision_loss)]
-    fn ready<'py>(&self, py: Python<'py>) -> PyResult<Ready<'py>> {
+    /// Status, reason phrase, headers by their lower-case names, `Age` among them, when the page
+    /// was stored and the names of its slots; and the body, if it is wanted and has no slots. And
+    /// whether it is all as Django would let it be: no reason phrase, and headers in ASCII, without
+    /// line ends.
+    #[pyo3(signature = (now, *, with_body))]
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss
+    )]
+    fn ready<'py>(&self, py: Python<'py>, now: f64, with_body: bool) -> PyResult<Ready<'py>> {
         let page = self.page(py)?;
         let headers = PyDict::new(py);
         let mut is_plain = page.reason.is_none();
@@ -88,6 +96,9 @@ impl Hit {
             is_plain &= is_plain_text(name) && is_plain_text(value);
             headers.set_item(name.to_lowercase(), (*name, *value))?;
         }
+        let age = (now - page.stored_at as f64 / 1000.0).max(0.0) as u64;
+        headers.set_item(intern!(py, "age"), (intern!(py, "Age"), age.to_string()))?;
+        let has_body = with_body && page.slots.is_empty();
         Ok((
             page.status,
             page.reason.map(String::from),
@@ -98,6 +109,7 @@ impl Hit {
                 .iter()
                 .map(|slot| slot.name.to_string())
                 .collect(),
+            has_body.then(|| PyBytes::new(py, page.body)),
         ))
     }
 

@@ -143,3 +143,51 @@ def test_local_memory_reads_what_django_wrote(settings: Any) -> None:
         assert ours.get_many(["a", "b", "gone", "never"]) == {"a": 1, "b": [2]}
         assert not theirs.has_key("gone")
     assert ours.get_many(["a"], version=4) == {}
+
+
+@pytest.mark.parametrize("backend", ["redis"], indirect=True)
+def test_redis_reads_what_django_wrote(backend: Backend, settings: Any) -> None:
+    def reverse(key: str, prefix: str, version: int) -> str:
+        return f"{version}-{prefix}-{key[::-1]}"
+
+    plain = {**settings.CACHES["default"], "KEY_PREFIX": "p", "VERSION": 3}
+    settings.CACHES = {"default": plain, "own": {**plain, "KEY_FUNCTION": reverse}}
+    for alias in settings.CACHES:
+        theirs, ours = caches[alias], backends.of(alias)
+        assert ours is not theirs
+        theirs.set_many({"a": 1, "b": [2]}, 60)
+        assert ours.get_many(["b", "a", "never"]) == {"a": 1, "b": [2]}
+        assert ours.get_many(["a"], version=4) == {}
+        ours.set("c", b"3", 60)
+        assert theirs.get("c") == b"3"
+
+
+@pytest.mark.parametrize("backend", ["redis"], indirect=True)
+def test_a_thread_asks_redis_on_the_connections_that_it_has(backend: Backend) -> None:
+    def found() -> tuple[Any, Any]:
+        return caches["default"]._cache, backends.of("default")._cache  # type: ignore[attr-defined]
+
+    theirs, ours = found()
+    assert ours._pools is theirs._pools
+    assert ours.get_client() is ours.get_client()
+    others: list[Any] = []
+    thread = threading.Thread(target=lambda: others.extend(found()))
+    thread.start()
+    thread.join()
+    assert others[1]._pools is others[0]._pools is not ours._pools
+
+
+@pytest.mark.parametrize("backend", ["redis"], indirect=True)
+def test_who_watches_a_backend_sees_what_is_asked(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As Django Debug Toolbar and the tracers do.
+    asked: list[object] = []
+    theirs = caches["default"]
+    get_many = theirs.get_many
+    monkeypatch.setattr(
+        theirs, "get_many", lambda keys, version=None: asked.append(keys) or get_many(keys, version)
+    )
+    for _ in range(2):
+        _get()
+    assert len(asked) >= 2
