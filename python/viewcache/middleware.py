@@ -95,13 +95,17 @@ class UpdateCacheMiddleware(_Middleware):
         self, request: HttpRequest, response: HttpResponseBase
     ) -> HttpResponseBase:
         """Store the page if it may be stored, and give it the headers of one that is cached."""
-        return cache_status.add(request, pipeline.store(request, response, self.area))
+        if not pipeline.is_from_cache(request):
+            response = pipeline.store(request, response, self.area)
+        return cache_status.add(request, response)
 
     async def aprocess_response(
         self, request: HttpRequest, response: HttpResponseBase
     ) -> HttpResponseBase:
         """As ``process_response``."""
-        return cache_status.add(request, await pipeline.astore(request, response, self.area))
+        if not pipeline.is_from_cache(request):
+            response = await pipeline.astore(request, response, self.area)
+        return cache_status.add(request, response)
 
 
 class FetchFromCacheMiddleware(_Middleware):

@@ -197,8 +197,6 @@ def _answer(request: HttpRequest, visit: Visit) -> HttpResponse | None:
 
 def store(request: HttpRequest, response: HttpResponseBase, area: Area) -> HttpResponseBase:
     """Store this response if it may be; it comes back with the headers of one that is cached."""
-    if _is_from_cache(request):
-        return response
     slots.take_out(request, response)
     reads.leave(request, response)
     visit = lease.visit_to_store(request, area)
@@ -219,8 +217,6 @@ def store(request: HttpRequest, response: HttpResponseBase, area: Area) -> HttpR
 
 async def astore(request: HttpRequest, response: HttpResponseBase, area: Area) -> HttpResponseBase:
     """As ``store``."""
-    if _is_from_cache(request):
-        return response
     slots.take_out(request, response)
     reads.leave(request, response)
     visit = lease.visit_to_store(request, area)
@@ -242,8 +238,8 @@ async def astore(request: HttpRequest, response: HttpResponseBase, area: Area) -
     return response
 
 
-def _is_from_cache(request: HttpRequest) -> bool:
-    """Is this a hit, and nobody around it to be told?"""
+def is_from_cache(request: HttpRequest) -> bool:
+    """Is this a hit, and nobody around it to be told? Then there is nothing to store."""
     visit = visit_of(request)
     return visit is not None and visit.status == "hit" and visit.outer is None
 

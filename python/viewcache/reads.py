@@ -63,41 +63,28 @@ _on_watch: Callable[[HttpRequest, Reads], None] | None = None
 class Reads:
     """What was read of one request's cookies, and where."""
 
-    __slots__ = (
-        "_messages_aside",
-        "all",
-        "aside_session",
-        "aside_token",
-        "is_late",
-        "left",
-        "messages",
-        "modified",
-        "names",
-        "session",
-        "token",
-    )
+    #: The place that read them all, if one did.
+    all: str | None = None
+    #: The place that accessed the session: another than Django's own middleware.
+    session: str | None = None
+    #: The place that asked for a CSRF token.
+    token: str | None = None
+    #: The place that changed the session, again not Django's own middleware.
+    modified: str | None = None
+    #: The place that showed or added messages.
+    messages: str | None = None
+    #: Session or token were used, but not for the page: that explains ``Vary: Cookie``.
+    aside_session = False
+    aside_token = False
+    #: The cookies that the response set when it left the view, and its ``Vary``.
+    left: tuple[frozenset[str], str] | None = None
+    _messages_aside = False
 
     def __init__(self, *, is_late: bool = False) -> None:
         #: Cookie names, each with the place that read it first.
         self.names: dict[str, str] = {}
-        #: The place that read them all, if one did.
-        self.all: str | None = None
-        #: The place that accessed the session: another than Django's own middleware.
-        self.session: str | None = None
-        #: The place that asked for a CSRF token.
-        self.token: str | None = None
-        #: The place that changed the session, again not Django's own middleware.
-        self.modified: str | None = None
-        #: The place that showed or added messages.
-        self.messages: str | None = None
-        #: Session or token were used, but not for the page: that explains ``Vary: Cookie``.
-        self.aside_session = False
-        self.aside_token = False
         #: Middleware ran before the request was watched.
         self.is_late = is_late
-        #: The cookies that the response set when it left the view, and its ``Vary``.
-        self.left: tuple[frozenset[str], str] | None = None
-        self._messages_aside = False
 
     def note(self, name: object) -> None:
         """One cookie was read."""

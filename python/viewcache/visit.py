@@ -29,43 +29,28 @@ STORE = "_viewcache_store"
 class Visit:
     """One request's way through the cache."""
 
-    __slots__ = (
-        "area",
-        "failed",
-        "lookup",
-        "outer",
-        "reason",
-        "stale",
-        "status",
-        "store",
-        "tags",
-        "takes_turns",
-        "teaches",
-        "timeout",
-        "turn",
-    )
+    #: The look-up, which is the lease after a miss; ``None`` when there was none.
+    lookup: _core.LookUp | None = None
+    store: Store | None = None
+    #: The stale page that answers, if one does.
+    stale: _core.Hit | None = None
+    #: The status of the error that it stands in for.
+    failed: int | None = None
+    #: ``"hit"``, ``"stale"``, ``"miss"``, ``"stored"`` or ``"bypass"``; and why.
+    status = "bypass"
+    reason = ""
+    #: How many seconds the page is fresh that was stored; it may be kept for longer.
+    timeout: int | None = None
+    #: The page is not stored, but the scopes that it read are, for the next render.
+    teaches = False
+    #: This request renders the page that others wait for, with this turn of theirs.
+    turn: str | None = None
+    takes_turns = False
 
     def __init__(self, area: Area, outer: Visit | None = None) -> None:
         self.area = area
-        #: The look-up, which is the lease after a miss; ``None`` when there was none.
-        self.lookup: _core.LookUp | None = None
-        self.store: Store | None = None
         #: The visit of the middleware around this view, if it has one.
         self.outer = outer
-        #: The stale page that answers, if one does.
-        self.stale: _core.Hit | None = None
-        #: The status of the error that it stands in for.
-        self.failed: int | None = None
-        #: ``"hit"``, ``"stale"``, ``"miss"``, ``"stored"`` or ``"bypass"``; and why.
-        self.status = "bypass"
-        self.reason = ""
-        #: How many seconds the page is fresh that was stored; it may be kept for longer.
-        self.timeout: int | None = None
-        #: The page is not stored, but the scopes that it read are, for the next render.
-        self.teaches = False
-        #: This request renders the page that others wait for, with this turn of theirs.
-        self.turn: str | None = None
-        self.takes_turns = False
         #: Scopes named before there was a look-up.
         self.tags: list[str] = list(outer.tags) if outer else []
 
