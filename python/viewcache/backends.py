@@ -27,6 +27,9 @@ from django.core.cache.backends.memcached import PyMemcacheCache
 from django.core.cache.backends.redis import RedisCache, RedisCacheClient
 from django.core.signals import setting_changed
 
+#: Seconds that pymemcache waits for an answer, unless ``OPTIONS`` say so: as redis-py does.
+_SECONDS = 5
+
 #: ``None`` for an alias whose backend is not kept.
 _kept: dict[str, BaseCache | None] = {}
 
@@ -80,8 +83,12 @@ def _made(kind: type[BaseCache], alias: str, options: dict[str, Any]) -> BaseCac
 
 
 def _pooled(alias: str) -> BaseCache | None:
-    """pymemcache with a pool of connections, without which threads cannot share it."""
-    backend = _made(PyMemcacheCache, alias, {"use_pooling": True})
+    """
+    pymemcache with a pool of connections, without which threads cannot share it, and with an end to
+    waiting, of which it has none by itself.
+    """
+    waits = dict.fromkeys(("connect_timeout", "timeout"), _SECONDS)
+    backend = _made(PyMemcacheCache, alias, {"use_pooling": True, **waits})
     return backend if cast(Any, backend)._options["use_pooling"] else None
 
 

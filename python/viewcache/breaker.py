@@ -2,18 +2,25 @@
 A circuit breaker per cache (Nygard, *Release It!*): a cache that has just failed is left alone.
 
 Without one, each request of a site whose cache hangs waits for the socket's timeout. With it, one
-does; the rest go past the cache until the pause is over, and then one of them tries again. Only
-the read path is spared: an expiry is always tried, because nobody may take it for done.
+does; the rest go past the cache until the pause is over. Then it is tried in a thread beside the
+requests: one of them waits for that, ``VIEWCACHE["FAULT_SECONDS"]`` at most. Only the read path is
+spared: an expiry is always tried, because nobody may take it for done.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
+from collections.abc import Callable
+
+logger = logging.getLogger("viewcache")
 
 #: Seconds of the first pause; each failed try doubles it.
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 10.0
+#: The name of the thread that tries.
+THREAD = "viewcache-probe"
 #: Seconds after which a try that never ended no longer keeps others from trying.
 TRY_SECONDS = 30.0
 
@@ -28,8 +35,11 @@ class Breaker:
         self._pause = 0.0
         self._closed_again = 0.0
 
-    def allows(self) -> bool:
-        """May the cache be asked? After a pause, the first who asks may, alone."""
+    def allows(self, ask: Callable[[], object] | None, patience: float) -> bool:
+        """
+        May the cache be asked? After a pause, the first who asks this has it tried: by ``ask``, in
+        a thread that is waited for so many seconds; without one, by going on alone.
+        """
         if not self._pause:
             return True
         now = time.monotonic()
@@ -37,7 +47,24 @@ class Breaker:
             if now < self._closed_again:
                 return False
             self._closed_again = now + TRY_SECONDS
+        if ask is None:
             return True
+        trying = threading.Thread(target=self._try, args=(ask,), name=THREAD, daemon=True)
+        try:
+            trying.start()
+        except RuntimeError:
+            return True  # no more threads can be had
+        trying.join(patience)
+        return not self._pause
+
+    def _try(self, ask: Callable[[], object]) -> None:
+        try:
+            ask()
+        except Exception as error:
+            logger.debug("The cache fails still (%s: %s).", type(error).__name__, error)
+            self.failed()
+        else:
+            self.answered()
 
     @property
     def is_failing(self) -> bool:

@@ -265,8 +265,8 @@ def _check_cache(alias: str, cache: BaseCache) -> Iterator[checks.CheckMessage]:
     if not settings.DEBUG and (missing := _missing_timeout(cache)):
         yield _warning(
             "W013",
-            f"{name} has no {missing}: when the server hangs, so does each process of the site, "
-            "again with every attempt.",
+            f"{name} has no {missing}: when the server hangs, the requests that find out, and "
+            "every expiry, hang for as long as the client waits.",
             f"Set OPTIONS[{missing!r}], to 0.1 (seconds) for example.",
         )
     if isinstance(cache, BaseDatabaseCache) and conf.get().TRACK:

@@ -90,6 +90,8 @@ class Settings:
     RELEASE: str = ""
     #: How many seconds a request waits for another that renders the same page; 0 is not at all.
     WAIT_SECONDS: float = 3.0
+    #: How many seconds a request waits, at most, for a cache that has failed and may be back.
+    FAULT_SECONDS: float = 0.05
     #: Write down in the database, in the transaction of a change, what it expires, so that no
     #: process that is killed and no cache that is down loses it? Needs ``manage.py migrate``.
     DURABLE: bool = False
@@ -171,7 +173,7 @@ def _check(name: str, value: Any) -> Any:
                     str(table): None if columns is None else [str(name) for name in columns]
                     for table, columns in value.items()
                 }
-        case "WAIT_SECONDS" | "SETTLE_SECONDS":
+        case "WAIT_SECONDS" | "SETTLE_SECONDS" | "FAULT_SECONDS":
             expected = "a number of seconds, 0 or more"
             if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
                 return float(value)

@@ -96,7 +96,7 @@ def keep(connection: BaseDatabaseWrapper, scopes: Sequence[str]) -> None:
     if _has_table(connection):
         _owed.setdefault(connection, []).append(_insert(connection.alias, scopes))
     store = Store()
-    if not store.breaker.allows():
+    if not store.is_allowed(0):
         return  # a transaction that is open must not wait for a cache that hangs
     try:
         store.close(conf.site().expiry(list(scopes)))

@@ -31,7 +31,7 @@ logger = logging.getLogger("viewcache")
 
 def look_up(request: HttpRequest, area: Area) -> HttpResponse | None:
     """The cached response for this request; ``None`` when the view has to answer."""
-    visit = _begin(request, area)
+    visit = _begin(request, area, conf.get().FAULT_SECONDS)
     if visit is None or visit.lookup is None or visit.store is None:
         return None
     lookup, store = visit.lookup, visit.store
@@ -73,7 +73,7 @@ def look_up(request: HttpRequest, area: Area) -> HttpResponse | None:
 
 async def alook_up(request: HttpRequest, area: Area) -> HttpResponse | None:
     """As ``look_up``."""
-    visit = _begin(request, area)
+    visit = _begin(request, area, 0)  # the event loop waits for nobody
     if visit is None or visit.lookup is None or visit.store is None:
         return None
     lookup, store = visit.lookup, visit.store
@@ -118,8 +118,11 @@ async def alook_up(request: HttpRequest, area: Area) -> HttpResponse | None:
     return response
 
 
-def _begin(request: HttpRequest, area: Area) -> Visit | None:
-    """A visit that is ready to look up; ``None`` where the lease of the one around it serves."""
+def _begin(request: HttpRequest, area: Area, patience: float) -> Visit | None:
+    """
+    A visit that is ready to look up; ``None`` where the lease of the one around it serves. A cache
+    that has failed is waited for so many seconds.
+    """
     outer = visit_of(request)
     if outer is not None and outer.lease is not None and outer.is_for(area):
         return None
@@ -140,7 +143,7 @@ def _begin(request: HttpRequest, area: Area) -> Visit | None:
         return visit
     if visit.lookup is None:
         visit.reason = "path too long"
-    elif not visit.store.breaker.allows():
+    elif not visit.store.is_allowed(patience):
         visit.lookup, visit.reason = None, "cache fault a moment ago"
     else:
         looks_up(visit)

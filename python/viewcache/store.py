@@ -34,6 +34,8 @@ MOMENT_SECONDS = 24 * 60 * 60
 #: An entry to set: key, record, seconds.
 Entry = tuple[str, bytes, int]
 
+#: A key to ask for, to see whether the cache answers.
+_TRIED = "viewcache.tried"
 #: What stands in place of a generation while the scope has none: no page of it is served or stored.
 CLOSED = "closed"
 #: Seconds that a scope stays closed whose transaction neither commits nor says so. A commit takes
@@ -63,6 +65,27 @@ class Store:
         self.generations: BaseCache = backends.of(main)
         self.pages: BaseCache = self.generations if alias in (None, main) else backends.of(alias)
         self.breaker = breaker.of((alias, main))
+
+    def is_allowed(self, patience: float) -> bool:
+        """
+        May the cache be asked, or has it failed a moment ago? It is waited for so many seconds.
+        """
+        # Connections to the database belong to the thread of the request.
+        backends = (self.pages, self.generations)
+        is_database = any(isinstance(backend, BaseDatabaseCache) for backend in backends)
+        return self.breaker.allows(None if is_database else self._try, patience)
+
+    def _try(self) -> None:
+        # In another thread, where the backends may be others.
+        store = Store(self._aliases[0])
+        for backend in {store.pages, store.generations}:
+            # Memcached's client says nothing of a server that it leaves alone: neither an answer
+            # nor an error.
+            is_silent = isinstance(backend, BaseMemcachedCache)
+            if is_silent:
+                backend.set(_TRIED, 1, 60)
+            if backend.get(_TRIED) is None and is_silent:
+                raise UnconfirmedError("The cache did not keep what was set.")
 
     # -- Sync -------------------------------------------------------------------------------------
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
+from faults.conftest import through
 from faults.proxy import Proxy
 from faults.site import Site
 from servers import Server
@@ -80,6 +82,38 @@ def test_only_the_first_request_waits(
     for _ in range(20):
         assert not site.get()
     assert not asked
+
+
+def test_no_request_waits_for_a_cache_that_hangs_still(
+    site: Site, proxy: Proxy, server: Server, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a failure it is tried beside the requests, however long its client is patient."""
+    patient = through(server.kind, proxy.port)
+    for name in patient["OPTIONS"]:
+        if name.endswith("timeout") and name != "dead_timeout":
+            patient["OPTIONS"][name] = 600
+    settings.CACHES = {"default": patient}
+    site.get()
+    assert site.get()
+    proxy.mode = "hang"
+    monkeypatch.setattr(breaker, "FIRST_PAUSE", 1e-9)
+    for known in breaker._breakers.values():
+        known.failed()
+    for _ in range(3):
+        assert not site.get()
+    [trying] = _tries()
+    proxy.mode = "pass"
+    trying.join()
+    for _ in range(50):
+        if site.get():
+            break
+        for each in _tries():
+            each.join()
+    assert site.get()
+
+
+def _tries() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if each.name == breaker.THREAD]
 
 
 def test_restarting_empty(site: Site, proxy: Proxy, server: Server) -> None:

@@ -173,7 +173,7 @@ def _visit(it: Asked) -> Visit | None:
         return None
     visit = Visit(it.rules.area)
     visit.lookup, visit.store = it.lookup, Store(it.rules.area.alias)
-    return visit if visit.store.breaker.allows() else None
+    return visit if visit.store.is_allowed(0) else None
 
 
 def _answer(it: Asked, visit: Visit) -> Answer | None:
