@@ -99,7 +99,8 @@ def tell_differences(one: Explanation, other: Explanation) -> str:
         lines[0] += " get the same page: no input of the key differs."
     else:
         lines[0] += " are not looked up in the cache."
-    if not found and one.cookie_order != other.cookie_order:
+    orders = one.cookie_order, other.cookie_order
+    if not found and orders[0] != orders[1] and sorted(orders[0]) == sorted(orders[1]):
         lines.append(
             "  Their cookies come in another order; viewcache puts them in one. (Stock Django "
             "keeps a page for each order.)"

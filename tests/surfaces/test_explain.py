@@ -230,6 +230,9 @@ def test_the_order_of_cookies_makes_no_difference() -> None:
     )
     assert "get the same page: no input of the key differs." in text
     assert "Their cookies come in another order" in text
+    text = tell("/themed/", "--cookie=djdt=hide", "--against=csrftoken=b")
+    assert "get the same page" in text
+    assert "another order" not in text
 
 
 def test_a_cookie_that_was_read_makes_one() -> None:
