@@ -8,7 +8,7 @@ or shown by the result itself (``by_value.py``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -157,9 +157,9 @@ def read(
     making: Making,
     connection: BaseDatabaseWrapper,
     reads: list[str],
-    others: list[str],
-    refused: tuple[str, bool] | None,
-    by: list[Any],
+    others: Sequence[str] = (),
+    refused: tuple[str, bool] | None = None,
+    by: Sequence[Any] = (),
 ) -> list[Sought]:
     """
     Bind the page that is being made to what a query reads. Returns what the query finds by a value
@@ -176,7 +176,7 @@ def read(
     reason = None if refused is None else f"query not understood: {refused[0]}"
     scopes = [ANY_TABLE, *reads]
     # Whoever does not know the rows reads their tables.
-    with_tables = [*scopes, *(each.all_rows for each in sought)]
+    with_tables = [*scopes, *(each.all_rows for each in sought)] if sought else scopes
     for name in others:
         with databases.quietly():
             if not databases.is_table(connection.alias, name):
@@ -192,8 +192,7 @@ def read(
         if reason is not None:
             visit.refuse(reason)
         elif reads:
-            with databases.quietly():
-                bind(making, visit, scopes, late=late)
+            bind(making, visit, scopes, late=late)
     for scope in reads:
         if not scope.startswith("row:"):
             _tables_read.setdefault(scope)
@@ -206,12 +205,11 @@ def _seek(making: Making, connection: BaseDatabaseWrapper, sought: list[Sought])
     query itself has to show.
     """
     late = databases.is_late(connection)
-    with databases.quietly():
-        # All of them, before the first row is asked for.
-        bound = [
-            (each, [bind(making, visit, each.scopes, late=late) for visit in _visits(making)])
-            for each in sought
-        ]
+    # All of them, before the first row is asked for.
+    bound = [
+        (each, [bind(making, visit, each.scopes, late=late) for visit in _visits(making)])
+        for each in sought
+    ]
     unproven = []
     for each, exact in bound:
         if not any(exact):
@@ -227,14 +225,14 @@ def _find(making: Making, connection: BaseDatabaseWrapper, sought: Sought) -> No
     """Ask which rows have the value, and bind the page to them, before its own query runs."""
     with databases.quietly():
         scopes = by_value.find(sought, connection)
-        # In a transaction that may have been its first read.
-        databases.snapshots[connection] = True
-        late = databases.is_late(connection)
-        for visit in _visits(making):
-            if scopes is None:
-                bind(making, visit, [sought.all_rows], late=late)
-            elif scopes:
-                bind(making, visit, scopes, late=late)
+    # In a transaction that may have been its first read.
+    databases.snapshots[connection] = True
+    late = databases.is_late(connection)
+    for visit in _visits(making):
+        if scopes is None:
+            bind(making, visit, [sought.all_rows], late=late)
+        elif scopes:
+            bind(making, visit, scopes, late=late)
 
 
 def prove(
@@ -254,9 +252,8 @@ def prove(
             and has_room
             and not any(lease.unread_of([row]) for lease in leases if lease is not None)
         ):
-            with databases.quietly():
-                for visit in _visits(making):
-                    bind(making, visit, [row], late=True)
+            for visit in _visits(making):
+                bind(making, visit, [row], late=True)
         else:
             proven = False
             _find(making, connection, each)
@@ -282,11 +279,11 @@ def bind(making: Making, visit: Visit, scopes: list[str], *, late: bool) -> bool
     """
     lease = visit.lease
     assert lease is not None
-    rows = making.rows.union(scope for scope in scopes if scope.startswith(_NAMED))
+    named = [scope for scope in scopes if scope.startswith(_NAMED)]
     exact = True
-    if len(rows) > conf.get().TRACK_ROWS:
+    if named and len(rows := making.rows.union(named)) > conf.get().TRACK_ROWS:
         scopes, exact = coarse(scopes), False
-    else:
+    elif named:
         making.rows = rows
     unread = lease.unread_of(scopes)
     if unread and (late or making.spent >= COMMANDS):
@@ -300,7 +297,11 @@ def bind(making: Making, visit: Visit, scopes: list[str], *, late: bool) -> bool
         return exact
     if unread and not making.spent:
         lease.expect([*_tables_read, *databases.all_tables()][:_TABLES_ASKED], remember=False)
-    making.spent += read_rows(visit, scopes)
+    if unread:
+        with databases.quietly():
+            making.spent += read_rows(visit, scopes)
+    else:
+        lease.read(scopes)
     return exact
 
 

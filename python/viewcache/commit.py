@@ -155,7 +155,7 @@ def _commit(connection: ref[BaseDatabaseWrapper]) -> None:
 
 def is_waiting(connection: BaseDatabaseWrapper) -> bool:
     """Is there anything to write once somebody's own transaction is over?"""
-    return connection in _waiting
+    return len(_waiting) > 0 and connection in _waiting
 
 
 def settle(connection: BaseDatabaseWrapper) -> None:

@@ -43,24 +43,50 @@ def watch(
     if databases.inside.get():
         return execute(sql, params, many, context)
     connection: BaseDatabaseWrapper = context["connection"]
-    if isinstance(context["cursor"].cursor, Fetched):
-        context["cursor"].cursor = context["cursor"].cursor.forget()
+    wrapper = context["cursor"]
+    if isinstance(wrapper.cursor, Fetched):
+        wrapper.cursor = wrapper.cursor.forget()
     if commit.is_waiting(connection):
         commit.settle(connection)
     if many and not isinstance(params, list | tuple):
         # An iterator is read once.
         params = list(params)
-    reads, writes, others, numbered, begins, refused, by = _analyse(
-        sql, connection.vendor, params, many
-    )
+    found = _analyse(sql, connection.vendor, params, many)
+    reads, writes, others, numbered, begins, refused, by = found
+    is_plain = begins is None and not (writes or others or numbered or refused or by)
+    if not is_plain or not reads or commit.is_waiting(connection):
+        return _watch(execute, sql, params, many, context, found)
+    # A query of tables, as most statements are.
+    making = bindings.current.get()
+    if making is not None:
+        bindings.read(making, connection, reads)
+    databases.snapshots[connection] = True
+    result = execute(sql, params, many, context)
+    if making is not None and connection.vendor == "sqlite":
+        # What SQLite reads while an earlier query is still open is as old as that one.
+        result = fetched.finished(wrapper, connection, result)
+    return result
+
+
+def _watch(
+    execute: Callable[..., Any],
+    sql: Any,
+    params: Any,
+    many: bool,
+    context: dict[str, Any],
+    found: Any,
+) -> Any:
+    """As ``watch``, for a statement that does anything, of which this was found."""
+    reads, writes, others, numbered, begins, refused, by = found
+    connection: BaseDatabaseWrapper = context["connection"]
+    wrapper = context["cursor"]
     if (writes or numbered or refused) and durable.needs_transaction(connection, sql):
         with transaction.atomic(using=connection.alias):
             result = watch(execute, sql, params, many, context)
             # SQLite commits nothing while a statement that writes still has rows to give.
-            cursor = context["cursor"]
-            is_open = not isinstance(cursor.cursor, Fetched)
-            return fetched.finished(cursor, connection, result) if is_open else result
-    if by and getattr(context["cursor"].cursor, "name", None):
+            is_open = not isinstance(wrapper.cursor, Fetched)
+            return fetched.finished(wrapper, connection, result) if is_open else result
+    if by and getattr(wrapper.cursor, "name", None):
         # A cursor of the server's gives its rows one by one: none of them is looked at here.
         by = [(*each[:4], None, each[5]) for each in by]
     making = bindings.current.get()
@@ -75,7 +101,7 @@ def watch(
     if refused is not None and refused[1]:
         _warn_once(str(sql), refused[0])
         writes = [bindings.ANY_TABLE]
-    # What SQLite reads while an earlier query is still open is as old as that one.
+    # As above.
     whole = making is not None and connection.vendor == "sqlite"
     if not (writes or whole or unproven or begins is not None or commit.is_waiting(connection)):
         return execute(sql, params, many, context)
@@ -83,7 +109,6 @@ def watch(
         result = execute(sql, params, many, context)
         if unproven:
             assert making is not None
-            wrapper = context["cursor"]
             result = fetched.finished(wrapper, connection, result)
             if not bindings.prove(making, connection, unproven, wrapper.cursor):
                 # Its rows may be older than the generations that bind the page now.
@@ -93,10 +118,10 @@ def watch(
         if begins is not None:
             with databases.quietly():
                 commit.follow(connection, begins)
-        if (writes or (whole and reads)) and not isinstance(context["cursor"].cursor, Fetched):
-            result = fetched.finished(context["cursor"], connection, result)
+        if (writes or (whole and reads)) and not isinstance(wrapper.cursor, Fetched):
+            result = fetched.finished(wrapper, connection, result)
         for table in numbered:
-            writes += fetched.new_rows(table, context["cursor"], connection, params, many)
+            writes += fetched.new_rows(table, wrapper, connection, params, many)
         return result
     except BaseException:
         # Some of many may have been added.
@@ -145,9 +170,11 @@ def _callproc(self: CursorWrapper, procname: str, params: Any = None, kparams: A
 def _getattr(self: CursorWrapper, name: str) -> Any:
     """``CursorWrapper.__getattr__``, which hands out the methods of the driver's cursor."""
     found = _cursor_getattr(self, name)
+    if name not in _UNTOLD:
+        return found
     if name == "copy" and hasattr(self.cursor, "stream"):
         return partial(_copy, self, found)  # psycopg's; the data is sent before it is left
-    return partial(_run_untold, self, found) if name in _UNTOLD else found
+    return partial(_run_untold, self, found)
 
 
 def _run_untold(wrapper: CursorWrapper, method: Callable[..., Any], *args: Any, **kw: Any) -> Any:
