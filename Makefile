@@ -135,7 +135,8 @@ fmt: $(DONE)/venv ## Format Rust and Python
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: $(DONE)/bench servers ## Ratios against stock Django: make bench ARGS=--quick
+bench: $(DONE)/bench ## Ratios against stock Django: make bench ARGS=--quick
+	@sh tests/servers.sh wrk
 	$(BIN)/python benches/run.py $(ARGS)
 
 .PHONY: bench-core

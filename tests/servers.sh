@@ -1,8 +1,9 @@
 #!/bin/sh
 # Installs the servers that the tests start, and what else they run, where it is missing, from Debian's
 # packages. Where that cannot be done it says so; the tests that need it are then skipped (with CI=true, fail).
+# Other programs may be named, too: `servers.sh wrk`.
 missing=
-for program in redis-server memcached chromium valgrind; do
+for program in redis-server memcached chromium valgrind "$@"; do
     command -v "$program" >/dev/null || missing="$missing $program"
 done
 # Debian keeps PostgreSQL's programs away from the path.

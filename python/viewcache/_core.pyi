@@ -205,6 +205,11 @@ class LookUp:
         The lease: scopes that the page reads from here on. Returns the keys whose generations
         have to be fetched, and handed to ``claim``, before the data is read.
         """
+    def read_known(self, scopes: Sequence[str]) -> bool:
+        """
+        The lease: as ``read``, where the generations of all of them have been read; else it does
+        nothing, and returns False.
+        """
     def expect(self, scopes: Sequence[str], *, remember: bool) -> None:
         """
         The lease: scopes that the page may come to read; they are fetched with those it does.
@@ -326,6 +331,8 @@ class Queries:
         it finds by a value: table, column, value, the scopes of what is found by it, where in a
         row of the result the primary key stands, and whether one row has it at most.
         """
+    def reads_always_the_same(self, text: str, vendor: str) -> bool:
+        """Does a statement only read, and the same whatever its parameters are?"""
 
 @final
 class Hit:

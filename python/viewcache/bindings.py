@@ -168,8 +168,12 @@ def read(
     inner = making.visit
     written = connection.in_atomic_block or commit.is_waiting(connection)
     known = (inner, *reads)
-    if known in making.known and not (written or others or refused or by):
-        return []
+    if not (written or others or refused or by):
+        if known in making.known:
+            return []
+        if inner is not None and inner.outer is None and bind_known(making, inner, reads):
+            making.known.add(known)
+            return []
     making.known.add(known)
     sought = [Sought(*each) for each in by]
     visits = [] if inner is None else [each for each in inner.around if each.lease is not None]
@@ -272,6 +276,24 @@ def _knows_a_row(making: Making, sought: Sought) -> bool:
     return all(lease.has_read_any(sought.any_row) for lease in leases if lease is not None)
 
 
+def bind_known(making: Making, visit: Visit, reads: list[str]) -> bool:
+    """
+    As ``bind``, where that is quick: each generation has been read and there is room for each row.
+    Else nothing is done.
+    """
+    lease = visit.lease
+    rows = [scope for scope in reads if scope.startswith("row:")]
+    if (
+        lease is None
+        or len(making.rows) + len(rows) > conf.get().TRACK_ROWS
+        or not lease.read_known([ANY_TABLE, *reads])
+    ):
+        return False
+    making.rows.update(rows)
+    making.read.update(dict.fromkeys(reads))
+    return True
+
+
 def bind(making: Making, visit: Visit, scopes: list[str], *, late: bool) -> bool:
     """
     The visit's page reads these scopes: bind it to their generations, or refuse it. False when it
@@ -285,6 +307,8 @@ def bind(making: Making, visit: Visit, scopes: list[str], *, late: bool) -> bool
         scopes, exact = coarse(scopes), False
     elif named:
         making.rows = rows
+    if lease.read_known(scopes):
+        return exact
     unread = lease.unread_of(scopes)
     if unread and (late or making.spent >= COMMANDS):
         # The next render of this URL knows these rows beforehand; this one reads tables.
@@ -297,11 +321,8 @@ def bind(making: Making, visit: Visit, scopes: list[str], *, late: bool) -> bool
         return exact
     if unread and not making.spent:
         lease.expect([*_tables_read, *databases.all_tables()][:_TABLES_ASKED], remember=False)
-    if unread:
-        with databases.quietly():
-            making.spent += read_rows(visit, scopes)
-    else:
-        lease.read(scopes)
+    with databases.quietly():
+        making.spent += read_rows(visit, scopes)
     return exact
 
 

@@ -167,7 +167,7 @@ class _Run:
         if isinstance(sql, str) and not many:
             place = reads.place_of_caller()
             vendor = context["connection"].vendor
-            found = databases.queries().analyse(sql, vendor, params, many)
+            found = databases.analyse(sql, vendor, params, many)
             sought = [Sought(*each) for each in found[6]]
             for scope in [*found[0], *(scope for each in sought for scope in each.scopes)]:
                 # A page that reads too many rows reads their table.

@@ -51,7 +51,7 @@ def watch(
     if many and not isinstance(params, list | tuple):
         # An iterator is read once.
         params = list(params)
-    found = _analyse(sql, connection.vendor, params, many)
+    found = databases.analyse(sql, connection.vendor, params, many)
     reads, writes, others, numbered, begins, refused, by = found
     is_plain = begins is None and not (writes or others or numbered or refused or by)
     if not is_plain or not reads or commit.is_waiting(connection):
@@ -134,13 +134,6 @@ def _watch(
                     expiry.on_commit(writes, connection, str(sql))
                 if commit.is_waiting(connection):
                     commit.settle(connection)
-
-
-def _analyse(sql: Any, vendor: str, params: Any, many: bool) -> Any:
-    if not isinstance(sql, str):
-        # psycopg's composed statements, as Django's PostgreSQL backend makes some of its own.
-        sql = sql.as_string(None) if hasattr(sql, "as_string") else str(sql)
-    return databases.queries().analyse(sql, vendor, params, many)
 
 
 @cache

@@ -225,6 +225,16 @@ impl LookUp {
             .collect()
     }
 
+    /// The lease: as `read`, where all of their generations have been read; else nothing is done.
+    fn read_known(&self, scopes: Vec<String>) -> bool {
+        let mut state = self.state();
+        let known = scopes.iter().all(|scope| state.machine.has_read(scope));
+        if known {
+            state.machine.read(scopes);
+        }
+        known
+    }
+
     /// The lease: scopes that the page may come to read; they are fetched with those it does.
     #[pyo3(signature = (scopes, *, remember))]
     fn expect(&self, scopes: Vec<String>, remember: bool) {

@@ -135,6 +135,17 @@ impl Queries {
             sought,
         ))
     }
+
+    /// Does a statement only read, and the same whatever its parameters are?
+    fn reads_always_the_same(&self, text: &str, vendor: &str) -> bool {
+        self.analyser
+            .analyse(text, Dialect::from_vendor(vendor))
+            .is_ok_and(|analysis| {
+                analysis.writes.is_empty()
+                    && analysis.control.is_empty()
+                    && (analysis.reads.iter()).all(|read| matches!(read.pins, Pins::None))
+            })
+    }
 }
 
 impl Queries {
