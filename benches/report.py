@@ -6,26 +6,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import flame
+import targets
 
 Row = dict[str, Any]
-
-#: What the middleware has to reach, where it is stated: case, group, and the most it may take.
-LIMITS = {
-    ("hit", "locmem"): 0.60,
-    ("hit", "redis"): 0.60,
-    ("hit", "memcached"): 0.80,
-    ("miss and store", None): 1.2,
-}
-KEYS_LIMIT = 0.2
-#: Milliseconds.
-IMPORT_LIMIT = 20
-#: A hit through django-vcache over stock Django's through its own RedisCache.
-VCACHE_LIMIT = 0.30
-#: How much more a page of 200 KB may take, as a ratio, than one of 20.
-SIZE_LIMIT = 0.1
-#: Of as many variants as there are, over one.
-EXPIRY_LIMIT = 1.1
-COMMANDS_LIMIT = {"hit": 1, "miss and store": 4, "expiry": 1}
 
 
 def line(row: Row) -> str:
@@ -59,6 +42,7 @@ def page(result: dict[str, Any]) -> str:
         *_import(rows),
         *_throughput(rows),
         *_losses(rows),
+        *_targets(rows),
         *flame.section(),
         _WAY,
     ]
@@ -99,7 +83,7 @@ def _machine(result: dict[str, Any]) -> Iterator[str]:
 
 
 def _keys(rows: list[Row]) -> Iterator[str]:
-    rows = [row for row in rows if row["case"].endswith("_cache_key") and _is_ours(row)]
+    rows = [row for row in rows if row["case"].endswith("_cache_key") and targets.is_ours(row)]
     if rows:
         yield "## Key functions\n"
         yield "`viewcache.get_cache_key` and `learn_cache_key` over Django's, on a fresh request"
@@ -239,84 +223,43 @@ def _throughput(rows: list[Row]) -> Iterator[str]:
 
 def _losses(rows: list[Row]) -> Iterator[str]:
     yield "## Where viewcache loses\n"
-    losses = [row for row in rows if _is_ours(row) and _loses(row)]
+    losses = [row for row in rows if targets.is_ours(row) and _loses(row)]
     for row in losses:
         what = ", ".join(str(row[key]) for key in ("backend", "size", "what") if key in row)
         ratio = row.get("over_same_backend", row["ratio"])
         yield f"- {row['case']}, {what}: {_spread(ratio)}"
     if not losses:
         yield "Nowhere in this run."
-    missed = [row for row in rows if _is_ours(row) and _misses(row)]
-    if missed:
-        yield "\nSlower than this project wants to be (see `LIMITS` in `benches/report.py`):\n"
-        for row in missed:
-            ratio = row.get("over_same_backend", row["ratio"])
-            what = ", ".join(str(row[key]) for key in ("backend", "size", "what") if key in row)
-            yield f"- {row['case']}, {what}: {_spread(ratio)}"
     yield ""
 
 
 def verdicts(rows: list[Row]) -> Iterator[str]:
     """What this project wants to reach, and whether this run did: a line for each figure."""
-    for what, figure, limit in _held(rows):
-        verdict = "reached" if figure <= limit else "MISSED "
-        yield f"{verdict}  {figure:>9.3f} <= {limit:<9.3f} {what}"
+    for found in targets.verdicts(rows):
+        verdict = "reached" if found.is_reached else "MISSED "
+        yield f"{verdict}  {found.figure:>9.3f} {found.sign} {found.target:<9.3f} {found.what}"
 
 
-def _held(rows: list[Row]) -> Iterator[tuple[str, float, float]]:
-    """What, the figure, and the most that it may be."""
-    hits = {
-        (row["backend"], row["size"]): row["ratio"]["median"]
-        for row in rows
-        if row["case"] == "hit" and _is_ours(row)
-    }
-    for row in rows:
-        if row["package"] != "viewcache":
-            continue
-        what = f"{row['case']}, {_subject(row)}"
-        if row["case"].endswith("_cache_key"):
-            yield f"{what}: over Django's", row["ratio"]["median"], KEYS_LIMIT
-        elif row["case"] == "import":
-            yield f"{what}: ms", row["seconds"]["median"] * 1e3, IMPORT_LIMIT
-        elif row["case"] == "expiry":
-            yield f"{what}: over one variant", row["ratio"]["median"], EXPIRY_LIMIT
-        elif (limit := _limit(row)) is not None and "over_same_backend" in row:
-            yield f"{what}: over stock Django", row["over_same_backend"]["median"], limit
-        if row["case"] == "hit" and row["backend"] == "django-vcache":
-            yield f"{what}: over stock on RedisCache", row["ratio"]["median"], VCACHE_LIMIT
-        if row["case"] == "hit" and row["size"] == 200 and (row["backend"], 20) in hits:
-            most = hits[row["backend"], 20] + SIZE_LIMIT
-            yield f"{what}: over that of 20 KB, +0.1", row["ratio"]["median"], most
-        if row["case"] in COMMANDS_LIMIT and "commands" in row:
-            sent = sum(row["commands"].values())
-            yield f"{what}: commands", sent, COMMANDS_LIMIT[row["case"]]
-
-
-def _subject(row: Row) -> str:
-    details = ("server", "backend", "size", "what", "variants")
-    return ", ".join(f"{row[key]}{_DETAILS[key]}" for key in details if key in row)
-
-
-def _limit(row: Row) -> float | None:
-    return LIMITS.get((row["case"], row.get("group")), LIMITS.get((row["case"], None)))
-
-
-def _is_ours(row: Row) -> bool:
-    return row["package"] == "viewcache" and "ratio" in row
+def _targets(rows: list[Row]) -> Iterator[str]:
+    yield "## What this project wants to reach\n"
+    yield from _table(
+        ["what", "measured", "wanted", ""],
+        (
+            [
+                found.what,
+                f"{found.figure:.3g}",
+                f"{found.sign} {found.target:.3g}",
+                "" if found.is_reached else "**missed**",
+            ]
+            for found in targets.verdicts(rows)
+        ),
+    )
 
 
 def _loses(row: Row) -> bool:
     """Slower than stock Django on the same backend, beyond the spread."""
     ratio = row.get("over_same_backend", row.get("ratio"))
     return row["case"] != "expiry" and ratio is not None and ratio["low"] > 1
-
-
-def _misses(row: Row) -> bool:
-    if row["case"].endswith("_cache_key"):
-        return bool(row["ratio"]["median"] > KEYS_LIMIT)
-    limit = _limit(row)
-    ratio = row.get("over_same_backend")
-    return limit is not None and ratio is not None and ratio["median"] > limit
 
 
 def _table(head: list[str], rows: Iterable[list[str]]) -> Iterator[str]:

@@ -6,6 +6,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -13,23 +14,35 @@ from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
 from servers import Server, installed
 
+
+def is_there(package: str) -> bool:
+    """Is this package installed?"""
+    return find_spec(package.replace("-", "_")) is not None
+
+
 # Valkey is not in every Debian, and speaks what Redis speaks: where it is, it is tried too.
-SERVED = ["redis", "memcached", *(["valkey"] if installed("valkey") else [])]
-BACKENDS = ["locmem", "file", "db", *SERVED]
+SERVERS = {"redis": "redis", "memcached": "memcached"}
+if installed("valkey"):
+    SERVERS["valkey"] = "valkey"
+# Backends of other packages that docs/how-to.md names, where they are installed.
+SERVERS |= {name: "redis" for name in ("django-redis", "django-vcache") if is_there(name)}
+BACKENDS = ["locmem", "file", "db", *SERVERS]
 
 _CLASSES = {
-    "locmem": "locmem.LocMemCache",
-    "file": "filebased.FileBasedCache",
-    "db": "db.DatabaseCache",
-    "redis": "redis.RedisCache",
-    "valkey": "redis.RedisCache",
-    "memcached": "memcached.PyMemcacheCache",
+    "locmem": "django.core.cache.backends.locmem.LocMemCache",
+    "file": "django.core.cache.backends.filebased.FileBasedCache",
+    "db": "django.core.cache.backends.db.DatabaseCache",
+    "redis": "django.core.cache.backends.redis.RedisCache",
+    "valkey": "django.core.cache.backends.redis.RedisCache",
+    "memcached": "django.core.cache.backends.memcached.PyMemcacheCache",
+    "django-redis": "django_redis.cache.RedisCache",
+    "django-vcache": "django_vcache.backend.ValkeyCache",
 }
 
 
 def cache_settings(name: str, location: str) -> dict[str, Any]:
     """An entry of CACHES."""
-    return {"BACKEND": f"django.core.cache.backends.{_CLASSES[name]}", "LOCATION": location}
+    return {"BACKEND": _CLASSES[name], "LOCATION": location}
 
 
 @dataclass(frozen=True)

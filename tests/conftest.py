@@ -5,16 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from backends import BACKENDS, SERVED, Backend, cache_settings, close_connections
+from backends import BACKENDS, SERVERS, Backend, cache_settings, close_connections
 from django.conf import settings
 from django.core.management import call_command
 from django.test import override_settings
 from servers import Server, ServerMissingError, running
 
 IN_CI = os.environ.get("CI") == "true"
+#: What tests are skipped without; CI must have it.
+_OPTIONAL = ("debug_toolbar", "prometheus_client", "rest_framework", "wagtail")
+if IN_CI and (missing := [name for name in _OPTIONAL if find_spec(name) is None]):
+    raise pytest.UsageError(
+        f"{', '.join(missing)} not installed: run `pip install --group test`, or unset CI."
+    )
 
 
 # i18n_patterns() asks USE_I18N when the URLs are imported, and that must be no test's own.
@@ -63,8 +70,8 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
     """
     name: str = request.param
     server: Server | None = None
-    if name in SERVED:
-        server = request.getfixturevalue(f"{name}_server")
+    if name in SERVERS:
+        server = request.getfixturevalue(f"{SERVERS[name]}_server")
         server.flush()
     if name == "db":
         request.getfixturevalue("transactional_db")
