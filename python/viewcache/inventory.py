@@ -122,7 +122,7 @@ def look_at(pages: Iterable[Listed]) -> Iterator[Cached]:
 
 def _look_at(store: Store, pages: Sequence[Listed]) -> Iterator[Cached]:
     table = conf.inventory()
-    found = store.fetch([page.key for page in pages], [])
+    found = store.records([page.key for page in pages])
     records = [
         (page, record, keys)
         for page in pages

@@ -90,7 +90,10 @@ class Store:
     # -- Sync -------------------------------------------------------------------------------------
 
     def fetch(self, pages: Sequence[str], generations: Sequence[str]) -> dict[str, Any]:
-        """What is under these keys: one ``get_many``, two when pages live in another cache."""
+        """
+        What is under these keys: one ``get_many``, two when pages live in another cache. Records
+        may be lent, for the core to read.
+        """
         try:
             return self._fetch(pages, generations)
         except TimeoutError:
@@ -103,10 +106,13 @@ class Store:
 
     def _fetch(self, pages: Sequence[str], generations: Sequence[str]) -> dict[str, Any]:
         if self.pages is self.generations:
-            found = self.pages.get_many([*pages, *generations])
-            return found if type(found) is dict else dict(found)
+            return backends.lend(self.pages, pages, generations)
         found = dict(self.generations.get_many(generations)) if generations else {}
-        return found | dict(self.pages.get_many(pages)) if pages else found
+        return found | backends.lend(self.pages, pages, ()) if pages else found
+
+    def records(self, pages: Sequence[str]) -> dict[str, Any]:
+        """What is under these keys of pages, whole."""
+        return dict(self.pages.get_many(pages))
 
     def _renew(self) -> bool:
         """Is there another backend to try, with connections of its own?"""

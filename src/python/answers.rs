@@ -1,8 +1,9 @@
 //! What Python hands over to the machine: the request's headers, and what a `get_many` found.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString};
+use pyo3::types::{PyDict, PyString};
 
+use super::stored::Stored;
 use crate::cookie;
 use crate::generation;
 use crate::lookup::Found;
@@ -76,14 +77,14 @@ const CLOSED: &str = "closed";
 /// What a `get_many` found. The entries that hold bytes are held, so that they can be lent.
 pub(super) struct Answers<'a, 'py> {
     found: &'a Bound<'py, PyDict>,
-    bytes: Vec<(String, Bound<'py, PyBytes>)>,
+    bytes: Vec<(String, Stored)>,
 }
 
 impl<'a, 'py> Answers<'a, 'py> {
-    /// Anything that is not `bytes` under one of these keys is not ours, and absent.
+    /// Anything that holds no bytes under one of these keys is not ours, and absent.
     pub(super) fn new(found: &'a Bound<'py, PyDict>, keys: &[&str]) -> Self {
         let held = |key: &&str| {
-            let value = found.get_item(*key).ok()??.cast_into::<PyBytes>().ok()?;
+            let value = Stored::of(&found.get_item(*key).ok()??)?;
             Some(((*key).to_string(), value))
         };
         Self {
@@ -92,7 +93,7 @@ impl<'a, 'py> Answers<'a, 'py> {
         }
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<&Bound<'py, PyBytes>> {
+    pub(super) fn get(&self, key: &str) -> Option<&Stored> {
         self.bytes
             .iter()
             .find(|(held, _)| held == key)
@@ -111,7 +112,7 @@ impl Found for Answers<'_, '_> {
     }
 
     fn bytes(&self, key: &str) -> Option<&[u8]> {
-        self.get(key).map(PyBytesMethods::as_bytes)
+        self.get(key).map(|stored| stored.as_bytes(self.found.py()))
     }
 
     /// Any other text is no mark of ours but damage, and absent.

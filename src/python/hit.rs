@@ -4,19 +4,20 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
+use super::stored::Stored;
 use crate::record::{IDENTITY, Page};
 use crate::slot;
 
 /// A page that answers a request.
 #[pyclass(frozen, module = "viewcache._core")]
 pub struct Hit {
-    stored: Py<PyBytes>,
+    stored: Stored,
     /// Bytes of the signature that follows the record.
     signature_length: usize,
 }
 
 impl Hit {
-    pub(super) fn new(stored: Py<PyBytes>, signature_length: usize) -> Self {
+    pub(super) fn new(stored: Stored, signature_length: usize) -> Self {
         Self {
             stored,
             signature_length,

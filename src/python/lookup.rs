@@ -8,6 +8,7 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 
 use super::answers::{Answers, Meta};
 use super::hit::Hit;
+use super::stored::Stored;
 use crate::generation;
 use crate::lookup::{self as machine, Response};
 use crate::recipe::Cookies;
@@ -30,7 +31,7 @@ struct State {
     meta: Py<PyDict>,
     utf8_cookies: bool,
     /// The record that answers.
-    record: Option<Py<PyBytes>>,
+    record: Option<Stored>,
 }
 
 impl LookUp {
@@ -54,7 +55,7 @@ impl LookUp {
 }
 
 /// `(entries, None)` or `(None, why there are none)`.
-type Stored = (
+type Entries = (
     Option<Vec<(String, Py<PyBytes>, u64)>>,
     Option<&'static str>,
 );
@@ -93,10 +94,10 @@ impl LookUp {
         machine.receive(&answers, &headers, milliseconds(now));
         headers.check()?;
         if let Some((key, _)) = machine.stale() {
-            *record = answers.get(key).map(|bytes| bytes.clone().unbind());
+            *record = answers.get(key).map(|stored| stored.clone_ref(py));
         }
         if let Some(key) = machine.hit() {
-            *record = answers.get(key).map(|bytes| bytes.clone().unbind());
+            *record = answers.get(key).map(|stored| stored.clone_ref(py));
         } else if machine.miss().is_some() {
             // Item by item: a watched META notes who copies it.
             let copy = PyDict::new(py);
@@ -309,7 +310,7 @@ impl LookUp {
         timeout: u64,
         windows: (u32, u32),
         now: f64,
-    ) -> PyResult<Stored> {
+    ) -> PyResult<Entries> {
         let mut state = self.state();
         let State {
             machine,

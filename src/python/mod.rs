@@ -14,6 +14,7 @@ mod queries;
 mod scopes;
 mod site;
 mod slot;
+mod stored;
 
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;

@@ -191,3 +191,26 @@ def test_who_watches_a_backend_sees_what_is_asked(
     for _ in range(2):
         _get()
     assert len(asked) >= 2
+
+
+@pytest.mark.parametrize("size", [0, 255, 256, 1005, 1006, 1007, 65_535, 65_536, 200_000])
+def test_local_memory_lends_pages_as_they_lie(settings: Any, size: int) -> None:
+    settings.CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+            "LOCATION": f"lent{size}",
+        }
+    }
+    page = os.urandom(size)
+    # Of these, none is bytes alone, whatever its pickle looks like.
+    values = [bytearray(page), [page], (page, 0, 1), page.hex(), list(page), 7]
+    others = {f"k{number}": value for number, value in enumerate(values)}
+    caches["default"].set_many({"page": page, "other": page, **others})
+    found = backends.lend(backends.of("default"), ["page", *others, "never"], ["other"])
+    lent = found.pop("page")
+    assert isinstance(lent, tuple) == (size >= 1006)
+    if isinstance(lent, tuple):
+        held, start, end = lent
+        lent = held[start:end]
+    assert lent == page == found.pop("other")
+    assert found == others
