@@ -169,7 +169,7 @@ $(DONE)/venv: pyproject.toml tests/pythons.sh
 	[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 # --group is pip 25.1's.
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --group test --group lint 'maturin>=1.16,<2' \
+	$(BIN)/python -m pip install --quiet --group test --group backends --group lint 'maturin>=1.16,<2' \
 	    "django==$$($(BIN)/python tests/parity/matrix.py newest --djangos $(DJANGOS))"
 	@mkdir -p $(@D) && touch $@
 

@@ -81,7 +81,7 @@ class Store:
         for backend in {store.pages, store.generations}:
             # Memcached's client says nothing of a server that it leaves alone: neither an answer
             # nor an error.
-            is_silent = isinstance(backend, BaseMemcachedCache)
+            is_silent = isinstance(backend, BaseMemcachedCache) or _ignores_faults(backend)
             if is_silent:
                 backend.set(_TRIED, 1, 60)
             if backend.get(_TRIED) is None and is_silent:
@@ -201,8 +201,17 @@ class Store:
             self.generations.set(key, value, seconds)
         elif entries:
             _confirm(self.generations.set_many(dict(entries), seconds), entries)
-        if isinstance(self.generations, BaseDatabaseCache):
+        if self._is_silent:
             self._read_back(entries, seconds)
+
+    @property
+    def _is_silent(self) -> bool:
+        """
+        May a write fail without a word? Django's database cache lets it (a locked table, a lost
+        connection), and so does ``IGNORE_EXCEPTIONS`` of django-redis and django-vcache.
+        """
+        cache = self.generations
+        return isinstance(cache, BaseDatabaseCache) or _ignores_faults(cache)
 
     def soften(self, entries: Mapping[str, int]) -> None:
         """
@@ -234,16 +243,15 @@ class Store:
             moments[moment_key] = int(now * 1000)
 
     def _read_back(self, entries: Mapping[str, Any], seconds: int | None) -> None:
-        """
-        Django's database cache lets a write fail in silence (a locked table, a lost connection).
-        A generation that another expiry has replaced since is as good as ours.
-        """
-        for attempt in range(3):
+        """Set again what is not there; what another expiry has replaced since would do, too."""
+        # A table that was locked is free the next time; a server that is down stays so.
+        tries = 3 if isinstance(self.generations, BaseDatabaseCache) else 1
+        for left in reversed(range(tries)):
             found = self.generations.get_many(list(entries))
             lost = {key: value for key, value in entries.items() if found.get(key) != value}
             if not lost:
                 return
-            if attempt < 2:
+            if left:
                 self.generations.set_many(lost, seconds)
         _confirm(list(lost), entries)
 
@@ -315,7 +323,7 @@ class Store:
 
     async def awrite(self, entries: Mapping[str, Any]) -> None:
         """As ``write``."""
-        if not self._native:
+        if not self._native or self._is_silent:
             return await self._run(self.write, entries)
         written, seconds = _settling(entries)
         if len(written) == 1:
@@ -355,6 +363,11 @@ class Store:
         # Connections to the database belong to the thread that Django's other sync code runs in.
         sensitive = any(isinstance(backend, BaseDatabaseCache) for backend in backends)
         return await sync_to_async(step, thread_sensitive=sensitive)(*args, **kwargs)
+
+
+def _ignores_faults(backend: BaseCache) -> bool:
+    """Has it been told to, as django-redis and django-vcache can be (``IGNORE_EXCEPTIONS``)?"""
+    return bool(getattr(backend, "_ignore_exceptions", False))
 
 
 def _is_native(backend: BaseCache) -> bool:

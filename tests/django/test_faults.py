@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 import viewcache
-from backends import cache_settings, close_connections
+from backends import cache_settings, close_connections, is_there
+from django.core.cache import caches
 from django.db import transaction
 from pymemcache.exceptions import MemcacheError
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 from servers import Server, installed, running
 from viewcache import breaker
 from viewcache.decorators import cache_page
@@ -221,3 +224,19 @@ def test_a_page_too_large_for_the_cache(cached: Any, counted: Any, server: Serve
 
     get = cached(counted(respond))
     assert [get().content[:1] for _ in range(3)] == [b"1", b"2", b"3"]
+
+
+@pytest.mark.skipif(not is_there("django-redis"), reason="django-redis is not installed")
+def test_a_backend_that_ignores_its_faults_is_not_believed(settings: Any) -> None:
+    options = {
+        "IGNORE_EXCEPTIONS": True,
+        "CONNECTION_POOL_KWARGS": {"retry": Retry(NoBackoff(), 0)},
+    }
+    nowhere = cache_settings("django-redis", "redis://127.0.0.1:1/0")
+    settings.CACHES = {"default": {**nowhere, "OPTIONS": options}}
+    assert not caches["default"].set("a", 1)
+    for given in ({"path": "/a/"}, {"path": ["/a/", "/b/"]}):
+        with pytest.raises(UnconfirmedError):
+            viewcache.expire(**given)
+        with pytest.raises(UnconfirmedError):
+            asyncio.run(viewcache.aexpire(**given))
