@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 Row = dict[str, Any]
 
-#: The most that a case may take of stock Django's time on the same backend: case, group.
+#: The most that a case may take of stock Django's time on the same backend: case, group. Hits are
+#: held against it with a page of this many kilobytes.
+HIT_SIZE = 20
 TIMES = {
     ("hit", "locmem"): 0.60,
     ("hit", "redis"): 0.60,
@@ -82,7 +84,8 @@ def verdicts(rows: list[Row]) -> Iterator[Verdict]:
             yield Verdict(f"{what}: over untracked", row["over_untracked"]["median"], TRACKED)
         elif (limit := limit_of(row)) is not None and "over_same_backend" in row:
             yield Verdict(f"{what}: over stock Django", row["over_same_backend"]["median"], limit)
-        if row["case"] == "hit" and row["backend"] == "django-vcache":
+        is_usual = row["case"] == "hit" and row["size"] == HIT_SIZE
+        if is_usual and row["backend"] == "django-vcache":
             yield Verdict(f"{what}: over stock on RedisCache", row["ratio"]["median"], VCACHE)
         if row["case"] == "hit" and row["size"] == 200 and (row["backend"], 20) in hits:
             most = hits[row["backend"], 20] + SIZE
@@ -105,6 +108,8 @@ def _rates(row: Row) -> Iterator[Verdict]:
 
 def limit_of(row: Row) -> float | None:
     """The most that this case may take of stock Django's time."""
+    if row["case"] == "hit" and row["size"] != HIT_SIZE:
+        return None
     return TIMES.get((row["case"], row.get("group")), TIMES.get((row["case"], None)))
 
 
