@@ -11,7 +11,7 @@ COLUMNS = {
     "locmem": ("locmem",),
     "file": ("file",),
     "database": ("db",),
-    "Redis": ("redis", "valkey"),
+    "Redis": ("redis", "valkey", "django-redis", "django-vcache"),
     "Memcached": ("memcached",),
 }
 
@@ -20,7 +20,8 @@ HEAD = """\
 
 Inputs, attacks and faults that a page cache meets, each tried on each of Django's caches. This
 page is written by the tests themselves (`make pytest ARGS=tests/battery`), and a run that comes to
-anything else fails. Where Valkey is installed, it has to pass wherever Redis does.
+anything else fails. Where Valkey, django-redis or django-vcache is installed, it has to pass
+wherever Redis does.
 
 "pass": every test of the case passed on that cache. A dash: the case does not concern that cache.
 What does not apply at all has its reason in

@@ -142,7 +142,9 @@ def create_child_of_row(random: Random) -> None:
     """Add the part of a child to a row of its parent."""
     model = random.choice(TABLES)
     for parent, link in model._meta.parents.items():
-        if (row := some(parent, random)) is not None and link is not None:
+        if link is None or link.model is not model:
+            continue  # of a proxy, or of a parent's parent
+        if (row := some(parent, random)) is not None:
             child = model(**{link.name: row})
             for field in model._meta.local_concrete_fields:
                 if field is not link:
