@@ -145,7 +145,10 @@ def create_child_of_row(random: Random) -> None:
         if link is None or link.model is not model:
             continue  # of a proxy, or of a parent's parent
         if (row := some(parent, random)) is not None:
-            child = model(**{link.name: row})
+            try:
+                child = model(**{link.name: row})
+            except AttributeError:
+                continue  # Django looks for the key of a grandparent that has another name
             for field in model._meta.local_concrete_fields:
                 if field is not link:
                     setattr(child, field.name, value_for(field, random))
