@@ -246,8 +246,8 @@ class Killing:
         reads, writes = os.pipe()
 
         def write() -> None:
+            from django.core.cache.backends.redis import RedisCache
             from django.db import connections
-            from viewcache.backends import _RedisCache
 
             connection = connections["default"]
             steps = Steps(step)
@@ -266,7 +266,7 @@ class Killing:
 
                 Model.save_base = durable._save_base  # type: ignore[method-assign]
             for name in ("get_many", "set", "set_many", "add"):
-                steps.watch(_RedisCache, name)
+                steps.watch(RedisCache, name)
             steps.watch(type(connection), "_commit")
             connection.execute_wrappers.insert(0, steps.execute)
             WRITES[self.asked.write]()
