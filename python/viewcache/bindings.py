@@ -73,7 +73,7 @@ def begin(**kwargs: Any) -> None:
     current.set(Making(None if was_open else conf.site().moment()))
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
-            databases.snapshots.pop(connection, None)
+            databases.note_read(connection, has_read=False)
 
 
 def begin_if_untold(request: HttpRequest) -> None:
@@ -160,13 +160,14 @@ def read(
     others: Sequence[str] = (),
     refused: tuple[str, bool] | None = None,
     by: Sequence[Any] = (),
+    *,
+    written: bool,
 ) -> list[Sought]:
     """
-    Bind the page that is being made to what a query reads. Returns what the query finds by a value
-    and has to prove, once it has run.
+    Bind the page that is being made to what a query reads; this transaction may have written it.
+    Returns what the query finds by a value and has to prove, once it has run.
     """
     inner = making.visit
-    written = connection.in_atomic_block or commit.is_waiting(connection)
     known = (inner, *reads)
     if not (written or others or refused or by):
         if known in making.known:
@@ -230,7 +231,7 @@ def _find(making: Making, connection: BaseDatabaseWrapper, sought: Sought) -> No
     with databases.quietly():
         scopes = by_value.find(sought, connection)
     # In a transaction that may have been its first read.
-    databases.snapshots[connection] = True
+    databases.note_read(connection)
     late = databases.is_late(connection)
     for visit in _visits(making):
         if scopes is None:

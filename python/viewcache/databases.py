@@ -31,8 +31,6 @@ QUIET: dict[str, list[str] | None] = {
 }
 
 inside: ContextVar[bool] = ContextVar("viewcache_inside", default=False)
-#: Has a connection read since its transaction began?
-snapshots: WeakKeyDictionary[BaseDatabaseWrapper, bool] = WeakKeyDictionary()
 #: The isolation level of each of the drivers' connections.
 _levels: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 
@@ -145,20 +143,30 @@ def is_table(alias: str, name: str) -> bool:
 # -- Transactions ---------------------------------------------------------------------------------
 
 
+#: Set on a connection that has read since its transaction began. Every query does so.
+_READ = "_viewcache_has_read"
+
+
+def note_read(connection: BaseDatabaseWrapper, has_read: bool = True) -> None:
+    """The connection has read: what its transaction reads from here on may be as old as that."""
+    connection.__dict__[_READ] = has_read
+
+
 def is_late(connection: BaseDatabaseWrapper) -> bool:
     """Is what is read now as old as an earlier read of the transaction that is open?"""
     if not commit.in_transaction(connection):
         return False
+    has_read = bool(connection.__dict__.get(_READ))
     if connection.vendor == "sqlite":
         options = connection.settings_dict.get("OPTIONS", {})
         # Who begins with the lock for writing is the only one who changes anything.
         mode = str(options.get("transaction_mode") or "").upper()
-        return mode not in ("IMMEDIATE", "EXCLUSIVE") and snapshots.get(connection, False)
+        return mode not in ("IMMEDIATE", "EXCLUSIVE") and has_read
     if connection.vendor == "postgresql":
         return _isolation(connection) not in ("read committed", "read uncommitted")
     # MySQL's has the level as text, None for the server's.
     level = getattr(connection, "isolation_level", None)
-    return level not in ("read committed", "read uncommitted") and snapshots.get(connection, False)
+    return level not in ("read committed", "read uncommitted") and has_read
 
 
 def _isolation(connection: BaseDatabaseWrapper) -> str:

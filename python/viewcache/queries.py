@@ -46,21 +46,22 @@ def watch(
     wrapper = context["cursor"]
     if isinstance(wrapper.cursor, Fetched):
         wrapper.cursor = wrapper.cursor.forget()
-    if commit.is_waiting(connection):
+    if waits := commit.is_waiting(connection):
         commit.settle(connection)
+        waits = commit.is_waiting(connection)
     if many and not isinstance(params, list | tuple):
         # An iterator is read once.
         params = list(params)
     found = databases.analyse(sql, connection.vendor, params, many)
     reads, writes, others, numbered, begins, refused, by = found
     is_plain = begins is None and not (writes or others or numbered or refused or by)
-    if not is_plain or not reads or commit.is_waiting(connection):
+    if waits or not is_plain or not reads:
         return _watch(execute, sql, params, many, context, found)
     # A query of tables, as most statements are.
     making = bindings.current.get()
     if making is not None:
-        bindings.read(making, connection, reads)
-    databases.snapshots[connection] = True
+        bindings.read(making, connection, reads, written=connection.in_atomic_block)
+    databases.note_read(connection)
     result = execute(sql, params, many, context)
     if making is not None and connection.vendor == "sqlite":
         # What SQLite reads while an earlier query is still open is as old as that one.
@@ -92,12 +93,13 @@ def _watch(
     making = bindings.current.get()
     unproven: list[Sought] = []
     if making is not None and (reads or others or refused):
-        unproven = bindings.read(making, connection, reads, others, refused, by)
+        written = connection.in_atomic_block or commit.is_waiting(connection)
+        unproven = bindings.read(making, connection, reads, others, refused, by, written=written)
     if begins:
         # MySQL has a word for one that sees the data of its beginning.
-        databases.snapshots[connection] = "SNAPSHOT" in str(sql).upper()
+        databases.note_read(connection, has_read="SNAPSHOT" in str(sql).upper())
     elif reads or others or refused:
-        databases.snapshots[connection] = True
+        databases.note_read(connection)
     if refused is not None and refused[1]:
         _warn_once(str(sql), refused[0])
         writes = [bindings.ANY_TABLE]
