@@ -217,6 +217,7 @@ mod tests {
     fn what_is_encoded_is_decoded() {
         let bytes = page(b"body").encode();
         assert_eq!(Page::decode(&bytes), Some(page(b"body")));
+        assert_eq!(Page::decode_again(&bytes), Some(page(b"body")));
         let plain = Page {
             reason: None,
             slots: vec![],
@@ -224,6 +225,13 @@ mod tests {
             ..page(b"")
         };
         assert_eq!(Page::decode(&plain.encode()), Some(plain));
+    }
+
+    #[test]
+    fn an_identity_ends_with_the_fingerprint() {
+        let bytes = page(b"body").encode();
+        assert_eq!(bytes[IDENTITY - 32..IDENTITY], page(b"body").fingerprint);
+        assert_ne!(bytes[IDENTITY], page(b"body").fingerprint[0]);
     }
 
     #[test]
