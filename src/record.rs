@@ -218,6 +218,11 @@ mod tests {
         let bytes = page(b"body").encode();
         assert_eq!(Page::decode(&bytes), Some(page(b"body")));
         assert_eq!(Page::decode_again(&bytes), Some(page(b"body")));
+        let at_its_end = Page {
+            slots: vec![Slot { at: 4, name: "" }],
+            ..page(b"body")
+        };
+        assert_eq!(Page::decode(&at_its_end.encode()), Some(at_its_end));
         let plain = Page {
             reason: None,
             slots: vec![],

@@ -48,6 +48,9 @@ struct World {
     cache: Cache,
     next: u64,
     stale: Windows,
+    /// Does the request carry `Authorization`, and did the response say `public`?
+    authorized: bool,
+    public: bool,
 }
 
 impl World {
@@ -64,6 +67,8 @@ impl World {
             cache: Cache::default(),
             next: 0,
             stale: Windows::default(),
+            authorized: false,
+            public: false,
         }
     }
 
@@ -80,7 +85,7 @@ impl World {
             method: Method::Get,
             language: None,
             zone: None,
-            authorized: false,
+            authorized: self.authorized,
         };
         let headers = CookieOnly(cookie);
         let mut lookup = LookUp::begin(
@@ -122,7 +127,7 @@ impl World {
             headers: vec![],
             body: b"body",
             slots: vec![],
-            public: false,
+            public: self.public,
             vary: BTreeSet::new(),
             cookies,
             timeout: 60,
@@ -217,6 +222,20 @@ fn a_page_is_found_in_one_trip_once_the_url_is_known() {
     let (found, trips) = world.look_up("x=3", 0);
     assert_eq!((found.hit().is_some(), trips), (true, 2));
     assert_eq!(world.look_up("", 60_000).0.miss(), Some(&Miss::TimedOut));
+}
+
+#[test]
+fn with_authorization_only_public_pages_answer() {
+    for public in [false, true] {
+        let mut world = World::new();
+        world.public = public;
+        world.store_page(&[]);
+        assert!(world.look_up("", 1).0.hit().is_some());
+        world.authorized = true;
+        let (found, _) = world.look_up("", 1);
+        assert_eq!(found.hit().is_some(), public);
+        assert_eq!(found.miss() == Some(&Miss::NotPublic), !public);
+    }
 }
 
 #[test]
