@@ -244,6 +244,27 @@ mod tests {
     }
 
     #[test]
+    fn the_suffix_has_what_the_settings_use() {
+        assert_eq!(django_suffix(None, None), "");
+        assert_eq!(django_suffix(Some("en-gb"), None), ".en-gb");
+        assert_eq!(django_suffix(None, Some("UTC")), ".UTC");
+        assert_eq!(django_suffix(Some("fr"), Some("UTC")), ".fr.UTC");
+    }
+
+    #[test]
+    fn where_a_list_ends_is_part_of_the_digest() {
+        let digest = |lists: [&[&str]; 2]| {
+            let mut hash = Fields::new("test");
+            for list in lists {
+                hash.count(list.len());
+                list.iter().for_each(|text| hash.text(text));
+            }
+            hash.digest()
+        };
+        assert_ne!(digest([&["a"], &["b"]]), digest([&["a", "b"], &[]]));
+    }
+
+    #[test]
     fn fields_are_injective() {
         let digest = |fields: &[Option<&str>]| {
             let mut hash = Fields::new("test");
