@@ -177,7 +177,7 @@ def read(
             return []
     making.known.add(known)
     sought = [Sought(*each) for each in by]
-    visits = [] if inner is None else [each for each in inner.around if each.lease is not None]
+    visits = _visits(making)
     reason = None if refused is None else f"query not understood: {refused[0]}"
     scopes = [ANY_TABLE, *reads]
     # Whoever does not know the rows reads their tables.
@@ -310,17 +310,17 @@ def bind(making: Making, visit: Visit, scopes: list[str], *, late: bool) -> bool
         making.rows = rows
     if lease.read_known(scopes):
         return exact
-    unread = lease.unread_of(scopes)
-    if unread and (late or making.spent >= COMMANDS):
+    if late or making.spent >= COMMANDS:
         # The next render of this URL knows these rows beforehand; this one reads tables.
         lease.expect(scopes, remember=True)
         scopes, exact = coarse(scopes), False
-        unread = lease.unread_of(scopes)
-    if unread and late:
+        if lease.read_known(scopes):
+            return exact
+    if late:
         lease.expect(scopes, remember=True)
         visit.refuse("read inside a transaction that had read before", teach=True)
         return exact
-    if unread and not making.spent:
+    if not making.spent:
         lease.expect([*_tables_read, *databases.all_tables()][:_TABLES_ASKED], remember=False)
     with databases.quietly():
         making.spent += read_rows(visit, scopes)
