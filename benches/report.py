@@ -13,8 +13,7 @@ Row = dict[str, Any]
 
 def line(row: Row) -> str:
     """A row for the terminal."""
-    what = [row["case"], row["package"]]
-    what += [f"{row[key]}{unit}" for key, unit in _DETAILS.items() if key in row]
+    what = [row["case"], row["package"], *targets.details(row)]
     if "rate" in row:
         return f"{' · '.join(what):<72} {row['rate']['median']:>9,.0f}  {_spread(row['over_bare'])}"
     text = f"{' · '.join(what):<72} {_time(row['seconds']['median']):>9}"
@@ -25,9 +24,6 @@ def line(row: Row) -> str:
     if "commands" in row:
         text += f"  {_commands(row)}"
     return text
-
-
-_DETAILS = {"server": "", "backend": "", "size": " KB", "what": "", "variants": " variants"}
 
 
 def page(result: dict[str, Any]) -> str:

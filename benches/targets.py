@@ -119,8 +119,11 @@ def is_ours(row: Row) -> bool:
 
 
 def _subject(row: Row) -> str:
-    units = {"server": "", "backend": "", "size": " KB", "what": "", "variants": " variants"}
     site = [row["package"]] if row["case"] == "requests/s" else []
-    return ", ".join(
-        [row["case"], *site, *(f"{row[key]}{unit}" for key, unit in units.items() if key in row)]
-    )
+    return ", ".join([row["case"], *site, *details(row)])
+
+
+def details(row: Row) -> list[str]:
+    """What tells this row from others of its case and package, with its unit."""
+    units = {"server": "", "backend": "", "size": " KB", "what": "", "variants": " variants"}
+    return [f"{row[key]}{unit}" for key, unit in units.items() if key in row]
