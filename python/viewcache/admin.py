@@ -24,7 +24,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import ngettext
 
-from . import _core, history, inventory, overview
+from . import _core, history, hit_counts, inventory, overview
 from .expiry import expire
 from .models import CachedPage
 
@@ -40,12 +40,13 @@ _EXPIRIES = 25
 
 _Order = Callable[[overview.Row], Any]
 #: The columns: what they are called in the URL and on the page, and how they are sorted. Only the
-#: first can be without a look at every page.
+#: first can be without a look at every page; the last is there where hits are counted.
 _COLUMNS: list[tuple[str, str, _Order]] = [
     ("url", "URL", lambda row: (row.local, row.url)),
     ("pages", "Variants", lambda row: row.pages),
     ("age", "Age", lambda row: -row.oldest),
     ("size", "Size", lambda row: row.bytes),
+    ("hits", "Hits", lambda row: row.hits),
 ]
 
 
@@ -221,20 +222,17 @@ def _listed(query: str, order: str, number: str | None) -> dict[str, Any]:
     words = query.lower().split()
     pages = [page for page in known.pages if all(word in page.url.lower() for word in words)]
     name, reverse_order = order.removeprefix("-"), order.startswith("-")
-    chosen = next((column for column in _COLUMNS if column[0] == name), _COLUMNS[0])
-    if chosen is _COLUMNS[0]:
+    columns = _COLUMNS if hit_counts.is_on() else _COLUMNS[:-1]
+    chosen = next((column for column in columns if column[0] == name), columns[0])
+    if chosen is columns[0]:
         # The URLs are known without the pages: only those that are shown are read.
         rows = overview.listed_rows(pages)
         shown = _page(sorted(rows, key=chosen[2], reverse=reverse_order), number)
         urls = {row.url for row in shown}
-        found = {
-            row.url: row
-            for row in overview.rows(inventory.look_at(page for page in pages if page.url in urls))
-        }
+        found = {row.url: row for row in overview.rows(page for page in pages if page.url in urls)}
         results = [found.get(row.url, row) for row in shown]
     else:
-        looked = overview.rows(inventory.look_at(pages))
-        shown = _page(sorted(looked, key=chosen[2], reverse=reverse_order), number)
+        shown = _page(sorted(overview.rows(pages), key=chosen[2], reverse=reverse_order), number)
         results = list(shown)
     now = time.time()
     return {
@@ -246,8 +244,9 @@ def _listed(query: str, order: str, number: str | None) -> dict[str, Any]:
                 "order": f"-{key}" if order == key else key,
                 "sorted": None if key != chosen[0] else ("desc" if reverse_order else "asc"),
             }
-            for key, title, _ in _COLUMNS
+            for key, title, _ in columns
         ],
+        "has_hits": hit_counts.is_on(),
         "results": [_result(row, now) for row in results],
         "known": known,
         "nearly_full": known.taken > known.places * 3 // 4,

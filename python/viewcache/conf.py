@@ -69,6 +69,9 @@ class Settings:
     #: How many expiries to keep on record, for ``manage.py viewcache why-expired`` and the admin,
     #: such as 1000; 0 records none, and so does ``SETTLE_SECONDS``.
     RECORD_EXPIRIES: int = 0
+    #: Count the hits of each page, for the admin's list and ``manage.py viewcache list``? Requests
+    #: send no command for it; every ten seconds a thread of each process sends what it counted.
+    COUNT_HITS: bool = False
     #: Say on each response what the cache did (RFC 9211)? ``"debug"`` adds keys and scopes while
     #: ``DEBUG`` is on.
     CACHE_STATUS: bool | Literal["debug"] = False
@@ -148,7 +151,7 @@ def _check(name: str, value: Any) -> Any:
                 isinstance(item, str) for item in value
             ):
                 return tuple(value)
-        case "SORT_QUERY" | "VARY_ON_READ" | "DURABLE" | "AUDIT" | "SIGN":
+        case "SORT_QUERY" | "VARY_ON_READ" | "DURABLE" | "AUDIT" | "SIGN" | "COUNT_HITS":
             expected = "True or False"
             if isinstance(value, bool):
                 return value

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from .inventory import Cached, Listed
+from . import hit_counts, inventory
+from .inventory import Listed
 
 
 @dataclass
@@ -27,14 +28,21 @@ class Row:
     newest: float = 0.0
     oldest: float = 0.0
     bytes: int = 0
+    #: As far as they are counted (``COUNT_HITS``).
+    hits: int = 0
     tags: set[str] = field(default_factory=set)
     languages: set[str] = field(default_factory=set)
 
 
-def rows(pages: Iterable[Cached]) -> list[Row]:
-    """The URLs of these pages, in the order in which they come."""
+def rows(pages: Iterable[Listed], *, stale: bool = True) -> list[Row]:
+    """
+    The URLs of those of the pages that are in the cache, in the order in which they come; without
+    those pages that are not served any more, where they are not wanted.
+    """
+    cached = [page for page in inventory.look_at(pages) if stale or page.stale is None]
+    hits = hit_counts.read(page.listed.key for page in cached)
     found: dict[str, Row] = {}
-    for page in pages:
+    for page in cached:
         listed = page.listed
         row = found.setdefault(listed.url, Row(listed.url, listed.local, listed.path))
         if page.stale is None:
@@ -44,6 +52,7 @@ def rows(pages: Iterable[Cached]) -> list[Row]:
         row.newest = max(row.newest, page.stored_at)
         row.oldest = min(row.oldest or page.stored_at, page.stored_at)
         row.bytes += page.bytes
+        row.hits += hits.get(listed.key, 0)
         row.tags.update(page.tags)
         if listed.language is not None:
             row.languages.add(listed.language)

@@ -18,7 +18,20 @@ from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from . import audit, commit, conf, lease, listing, page, policy, reads, signals, slots, stampede
+from . import (
+    audit,
+    commit,
+    conf,
+    hit_counts,
+    lease,
+    listing,
+    page,
+    policy,
+    reads,
+    signals,
+    slots,
+    stampede,
+)
 from . import request as canonical
 from .policy import Area, Permission
 from .store import Entry, Store
@@ -186,6 +199,8 @@ def _answer(request: HttpRequest, visit: Visit) -> HttpResponse | None:
         logger.exception("viewcache could not make a response of a page; the view answers.")
         visit.refuse("page not usable")
         return None
+    if visit.store is not None and not visit.store.is_dry:
+        hit_counts.add(visit.lookup.key)
     if visit.stale is not None:
         visit.settle("stale", "stale-while-revalidate")
         return response

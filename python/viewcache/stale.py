@@ -19,7 +19,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.http.multipartparser import MultiPartParserError
 from django.http.response import HttpResponseBase
 
-from . import _core, commit, page, pipeline
+from . import _core, commit, hit_counts, page, pipeline
 from .visit import Visit, fault, visit_of
 
 logger = logging.getLogger("viewcache")
@@ -131,6 +131,7 @@ def _answer(
     visit.lookup, visit.stale = lookup, stale
     visit.failed = 500 if isinstance(failed, Exception) else failed.status_code
     visit.settle("stale" if stale else "hit", "stale-if-error")
+    hit_counts.add(lookup.key)
     _report(request, failed)
     _undo(request)
     return response

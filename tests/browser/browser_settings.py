@@ -10,5 +10,5 @@ CACHES = {
         "LOCATION": os.environ["BROWSER_CACHE"],
     }
 }
-VIEWCACHE = {"RECORD_EXPIRIES": 100, "INVENTORY": 500}
+VIEWCACHE = {"RECORD_EXPIRIES": 100, "INVENTORY": 500, "COUNT_HITS": True}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -55,7 +55,7 @@ def test_an_administrator_sees_and_expires(page: Any) -> None:
     page.click("#changelist-search input[type=submit]")
     assert urls(page) == ["/en/feeds/"]
     page.click("text=show all")
-    for column in ("Size", "Age", "Variants", "URL"):
+    for column in ("Hits", "Size", "Age", "Variants", "URL"):
         page.click(f"#result_list thead >> text={column}")
         assert len(urls(page)) == 3
 

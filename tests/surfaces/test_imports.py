@@ -27,9 +27,9 @@ before = set(sys.modules)
 _MIDDLEWARE = (
     *("_core", "activated", "asking", "audit", "audited", "backends", "bindings", "breaker"),
     *("by_value", "cache_status", "causes", "commit", "compat", "conf", "databases", "fetched"),
-    *("history", "installed", "lease", "listing", "middleware", "outbox", "page", "pipeline"),
-    *("policy", "reads", "request", "signals", "slots", "stale", "stampede", "store", "uri"),
-    "visit",
+    *("history", "hit_counts", "installed", "lease", "listing", "middleware", "outbox", "page"),
+    *("pipeline", "policy", "reads", "request", "signals", "slots", "stale", "stampede", "store"),
+    *("uri", "visit"),
 )
 
 #: Beyond the standard library and Django's core: what only sites have that use it.

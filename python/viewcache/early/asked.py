@@ -16,7 +16,7 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest
 from django.utils.translation import get_language_from_path, to_language
 
-from viewcache import _core, activated, commit, conf, uri
+from viewcache import _core, activated, commit, conf, hit_counts, uri
 from viewcache.store import Store
 from viewcache.visit import HITS, Visit, fault
 
@@ -183,6 +183,7 @@ def _answer(it: Asked, visit: Visit) -> Answer | None:
     if known is None or hit is None or it.lookup.key != it.key or hit.identity != known.identity:
         return None
     visit.settle("hit")
+    hit_counts.add(it.key)
     *_, stored_at, expires_at = hit.head()
     headers = known.headers_at(time.time(), stored_at, expires_at)
     return Answer(known.status, known.phrase, headers, hit.body, visit)

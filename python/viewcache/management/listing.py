@@ -13,14 +13,15 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError
 
-from viewcache import _core, inventory, overview
+from viewcache import _core, hit_counts, inventory, overview
 
-#: How a list can be ordered; ages and sizes begin with the greatest.
+#: How a list can be ordered; numbers begin with the greatest.
 ORDERS: dict[str, Callable[[overview.Row], Any]] = {
     "url": lambda row: (row.local, row.url),
     "age": lambda row: row.oldest,
     "size": lambda row: -row.bytes,
     "pages": lambda row: -row.pages,
+    "hits": lambda row: -row.hits,
 }
 
 
@@ -65,8 +66,7 @@ def found_rows(
     if limit is not None and limit < 1:
         raise CommandError("--limit takes a whole number, 1 or more.")
     known = inventory.read(patterns(url_pattern))
-    pages = (page for page in inventory.look_at(known.pages) if stale or page.stale is None)
-    rows = sorted(overview.rows(pages), key=ORDERS[sort])
+    rows = sorted(overview.rows(known.pages, stale=stale), key=ORDERS[sort])
     return rows[:limit], known
 
 
@@ -79,6 +79,7 @@ def as_dict(row: overview.Row, now: float) -> dict[str, Any]:
         "newest_seconds": round(now - row.newest, 3),
         "oldest_seconds": round(now - row.oldest, 3),
         "bytes": row.bytes,
+        **({"hits": row.hits} if hit_counts.is_on() else {}),
         "languages": sorted(row.languages),
         "tags": sorted(row.tags),
     }
@@ -86,11 +87,14 @@ def as_dict(row: overview.Row, now: float) -> dict[str, Any]:
 
 def told_list(rows: list[overview.Row], known: inventory.Inventory) -> Iterator[str]:
     now = time.time()
+    has_hits = hit_counts.is_on()
     if rows:
-        yield f"{'pages':>6}  {'age':>8}  {'size':>8}  URL"
+        hits = f"{'hits':>8}  " if has_hits else ""
+        yield f"{'pages':>6}  {'age':>8}  {'size':>8}  {hits}URL"
     for row in rows:
         age = overview.seconds(now - row.oldest)
-        line = f"{row.pages:>6}  {age:>8}  {overview.size(row.bytes):>8}  {row.url}"
+        hits = f"{row.hits:>8}  " if has_hits else ""
+        line = f"{row.pages:>6}  {age:>8}  {overview.size(row.bytes):>8}  {hits}{row.url}"
         reasons = ", ".join(f"{count} {told(code)}" for code, count in row.stale.items())
         yield f"{line}  ({reasons})" if reasons else line
     pages, weight = sum(row.pages for row in rows), sum(row.bytes for row in rows)
