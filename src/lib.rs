@@ -3,7 +3,7 @@
 //! ```text
 //! request ─▶ canonical request ─▶ keys, scopes ─▶ ONE get_many ─▶ record ─▶ verdict ─▶ response
 //!            request.rs            key.rs                          record.rs  generation.rs
-//!            cookie.rs query.rs    scope.rs                        wire.rs
+//!            cookie.rs query.rs    scope.rs guard.rs               wire.rs
 //!                                  recipe.rs
 //! ```
 //!
@@ -16,6 +16,7 @@ pub mod cookie;
 pub mod error;
 pub mod generation;
 pub mod glob;
+pub mod guard;
 pub mod inventory;
 pub mod key;
 pub mod lookup;
@@ -27,7 +28,6 @@ pub mod recipe;
 pub mod record;
 pub mod request;
 pub mod scope;
-pub mod sightings;
 pub mod signer;
 pub mod slot;
 pub mod sql;

@@ -150,9 +150,32 @@ fn read_texts(input: &mut Reader<'_>) -> Option<BTreeSet<String>> {
     (0..count).map(|_| input.text().map(String::from)).collect()
 }
 
+/// A recipe, with the record of it: who finds the same record again need not read it.
+#[derive(Debug)]
+pub struct Known {
+    pub recipe: Recipe,
+    pub record: Vec<u8>,
+}
+
+impl Known {
+    #[must_use]
+    pub fn encode(recipe: Recipe) -> Self {
+        let record = recipe.encode();
+        Self { recipe, record }
+    }
+
+    /// As [`Recipe::decode`].
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let recipe = Recipe::decode(bytes)?;
+        let record = bytes.to_vec();
+        Some(Self { recipe, record })
+    }
+}
+
 /// The recipes that this process has seen lately, by the digest of their URL.
 #[derive(Debug)]
-pub struct Memory(Mutex<Recent<[u8; 32], Arc<Recipe>>>);
+pub struct Memory(Mutex<Recent<[u8; 32], Arc<Known>>>);
 
 impl Memory {
     /// At most so many recipes and about so many bytes.
@@ -162,13 +185,13 @@ impl Memory {
     }
 
     #[must_use]
-    pub fn get(&self, url: &[u8; 32]) -> Option<Arc<Recipe>> {
+    pub fn get(&self, url: &[u8; 32]) -> Option<Arc<Known>> {
         self.recent().get(url).cloned()
     }
 
-    pub fn put(&self, url: [u8; 32], recipe: Arc<Recipe>) {
-        let weight = recipe.weight();
-        self.recent().put(url, recipe, weight);
+    pub fn put(&self, url: [u8; 32], known: Arc<Known>) {
+        let weight = known.recipe.weight() + known.record.len();
+        self.recent().put(url, known, weight);
     }
 
     pub fn forget(&self, url: &[u8; 32]) {
@@ -186,7 +209,7 @@ impl Memory {
         self.len() == 0
     }
 
-    fn recent(&self) -> MutexGuard<'_, Recent<[u8; 32], Arc<Recipe>>> {
+    fn recent(&self) -> MutexGuard<'_, Recent<[u8; 32], Arc<Known>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -255,7 +278,7 @@ mod tests {
             url
         };
         for n in 0..10_000 {
-            memory.put(url(n), Arc::new(recipe()));
+            memory.put(url(n), Arc::new(Known::encode(recipe())));
             assert!(
                 memory.get(&url(0)).is_some(),
                 "the one in use is forgotten at {n}"
@@ -266,7 +289,7 @@ mod tests {
         memory.forget(&url(0));
         assert!(memory.get(&url(0)).is_none());
         let none = Memory::new(0, 0);
-        none.put(url(1), Arc::new(recipe()));
+        none.put(url(1), Arc::new(Known::encode(recipe())));
         assert!(none.is_empty());
     }
 }

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use _core::cookie;
 use _core::generation::{Verdict, verdict};
 use _core::glob::Globs;
+use _core::guard::Guards;
 use _core::key;
 use _core::lookup::{Found, LookUp};
 use _core::query;
-use _core::recipe::{Cookies, Memory, Recipe};
+use _core::recipe::{Cookies, Known, Memory, Recipe};
 use _core::record::{Page, Windows};
 use _core::request::{Headers, Method, Parts, Request, Site, page_key};
 use _core::scope;
-use _core::sightings::Sightings;
 
 /// One thing to measure.
 pub struct Work {
@@ -46,7 +46,10 @@ pub fn all() -> Vec<Work> {
     }
     add("verdict/6 generations".into(), judge());
     add("recipe memory/look-up".into(), remember());
-    add("look-up/a hit of 20 KB".into(), hit(20));
+    add("look-up/a hit of 20 KB".into(), hit(20, 0));
+    for tags in [30, 240] {
+        add(format!("look-up/a hit with {tags} tags"), hit(20, tags));
+    }
     all
 }
 
@@ -91,13 +94,18 @@ fn site() -> Site {
     Site::new("", String::new(), ignored, query::Rules::default())
 }
 
-fn recipe() -> Recipe {
+fn recipe(tags: usize) -> Recipe {
     Recipe {
         headers: BTreeSet::from(["accept-language".to_string()]),
         cookies: Cookies::All,
-        tags: BTreeSet::new(),
+        tags: (0..tags).map(tag).collect(),
         expires_at: NOW + 3_600_000,
     }
+}
+
+/// A tag, as text.
+fn tag(number: usize) -> String {
+    format!("tag:blog.post:{number}")
 }
 
 /// The canonical request, as a look-up begins with it.
@@ -122,7 +130,7 @@ fn request(site: &Site) -> Request {
 }
 
 fn page_keys(cookies: usize) -> Box<dyn FnMut()> {
-    let (site, recipe, headers) = (site(), recipe(), headers(cookies));
+    let (site, recipe, headers) = (site(), recipe(0), headers(cookies));
     Box::new(move || {
         let request = request(black_box(&site));
         let ignored = &site.ignored_cookies;
@@ -203,7 +211,7 @@ fn remember() -> Box<dyn FnMut()> {
         url[..4].copy_from_slice(&number.to_le_bytes());
         url
     };
-    (0..1000).for_each(|number| memory.put(url(number), Arc::new(recipe())));
+    (0..1000).for_each(|number| memory.put(url(number), Arc::new(Known::encode(recipe(0)))));
     let mut turn = 0;
     Box::new(move || {
         turn = (turn + 1) % 1000;
@@ -232,21 +240,22 @@ impl Found for Stored {
 }
 
 /// The machine from the canonical request to the hit, without what Python adds.
-fn hit(kilobytes: usize) -> Box<dyn FnMut()> {
+fn hit(kilobytes: usize, tags: usize) -> Box<dyn FnMut()> {
     let (site, memory) = (Arc::new(site()), Arc::new(Memory::new(10, 1 << 20)));
-    let (sightings, headers) = (Arc::new(Sightings::new(100)), headers(6));
+    let (guards, headers) = (Arc::new(Guards::new(site.id, 1000)), headers(6));
     let request = request(&site);
-    let fingerprint = request.digest(Method::Get, &recipe(), &headers, &site.ignored_cookies);
-    memory.put(request.url, Arc::new(recipe()));
+    let fingerprint = request.digest(Method::Get, &recipe(tags), &headers, &site.ignored_cookies);
+    memory.put(request.url, Arc::new(Known::encode(recipe(tags))));
+    let texts: Vec<String> = (0..tags).map(tag).collect();
     let body = body(kilobytes);
     let record = Page {
         fingerprint,
-        tags: vec![],
+        tags: texts.iter().map(|text| (text.as_str(), TOKEN)).collect(),
         ..page(&body)
     };
     let found = Stored {
         entries: HashMap::from([
-            (request.recipe_key(), recipe().encode()),
+            (request.recipe_key(), recipe(tags).encode()),
             (page_key(&fingerprint), record.encode()),
         ]),
     };
@@ -255,7 +264,7 @@ fn hit(kilobytes: usize) -> Box<dyn FnMut()> {
         let look_up = LookUp::begin(
             Arc::clone(&site),
             Arc::clone(&memory),
-            Arc::clone(&sightings),
+            Arc::clone(&guards),
             request,
             &headers,
         );

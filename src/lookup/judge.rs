@@ -1,10 +1,8 @@
 //! The answer of the cache, judged: is the recipe the one that was guessed, may the page be served?
 
-use std::sync::Arc;
-
-use super::{Found, LookUp, Miss, Stage, Stale};
+use super::{Found, LookUp, Miss, Scope, Stage, Stale};
 use crate::generation::{Verdict, moment_key, verdict};
-use crate::recipe::Recipe;
+use crate::recipe::Known;
 use crate::record::{self, Page};
 use crate::request::Headers;
 
@@ -13,7 +11,12 @@ impl LookUp {
     pub(super) fn receive_recipe(&mut self, found: &dyn Found, headers: &dyn Headers) -> bool {
         let stored = found.bytes(&self.recipe_key);
         let opened = stored.and_then(|bytes| self.site.signer.unsign(&self.recipe_key, bytes));
-        let Some(recipe) = opened.and_then(Recipe::decode) else {
+        if let (Some(guess), Some(bytes)) = (&self.recipe, opened)
+            && guess.record == bytes
+        {
+            return true;
+        }
+        let Some(known) = opened.and_then(Known::decode) else {
             self.memory.forget(&self.request.url);
             self.recipe = None;
             self.pages.clear();
@@ -27,12 +30,8 @@ impl LookUp {
         let guessed = self
             .recipe
             .as_ref()
-            .is_some_and(|guess| guess.says_the_same(&recipe));
-        let recipe = Arc::new(recipe);
-        if !guessed {
-            self.memory.put(self.request.url, Arc::clone(&recipe));
-        }
-        self.recipe = Some(recipe);
+            .is_some_and(|guess| guess.recipe.says_the_same(&known.recipe));
+        self.know(known);
         if !guessed {
             self.use_recipe(headers);
             self.stage = Stage::Second;
@@ -88,21 +87,19 @@ impl LookUp {
     }
 
     fn lacks_scopes_of(&self, page: &Page<'_>) -> bool {
-        let is_known = |tag: &str| self.scopes.iter().any(|scope| scope.text == tag);
-        page.tags.iter().any(|(tag, _)| !is_known(tag))
+        let mut tags = page.tags.iter();
+        tags.any(|(tag, _)| self.scopes.get(tag).is_none())
     }
 
     fn ask_for_scopes_of(&mut self, page: &Page<'_>) {
         for (tag, _) in &page.tags {
-            if !self.scopes.iter().any(|scope| scope.text == *tag) {
-                self.add_scope((*tag).to_string(), false);
-            }
+            self.scopes.of(tag);
         }
         self.stage = Stage::Third;
     }
 
     fn check(&self, page: &Page<'_>, digest: &[u8; 32], now: u64) -> Standing {
-        let path = &self.scopes[..self.path_scopes];
+        let path = self.scopes.of_path();
         if page.fingerprint != *digest || page.generations.len() != path.len() {
             return Standing::Useless(Miss::Damaged);
         }
@@ -115,17 +112,17 @@ impl LookUp {
         }
         let of_path = path
             .iter()
-            .map(|s| s.text.as_str())
+            .map(Scope::text)
             .zip(page.generations.iter().copied());
         let stored = of_path.chain(page.tags.iter().copied());
-        let current = |text: &str| self.scopes.iter().find(|s| s.text == text)?.generation;
+        let current = |text: &str| self.scopes.get(text)?.generation;
         match verdict(stored, current) {
             Verdict::Fresh if now < page.expires_at => Standing::Fresh,
             Verdict::Fresh => Stale::of(page, page.expires_at, now, Miss::TimedOut)
                 .map_or(Standing::Useless(Miss::TimedOut), Standing::Stale),
             Verdict::Soft(scopes) => self.softly_expired(page, &scopes, now),
             Verdict::Expired(scope) => Standing::Useless(Miss::Expired(scope.into())),
-            Verdict::Absent(text) if self.scopes.iter().any(|s| s.text == text && s.closed) => {
+            Verdict::Absent(text) if self.scopes.get(text).is_some_and(|scope| scope.closed) => {
                 Standing::Useless(Miss::Closed(text.into()))
             }
             Verdict::Absent(scope) => Standing::Useless(Miss::GenerationGone(scope.into())),
@@ -145,8 +142,8 @@ impl LookUp {
         let keys: Vec<String> = scopes
             .iter()
             .filter_map(|(text, stored)| {
-                let scope = self.scopes.iter().find(|scope| scope.text == *text)?;
-                Some(moment_key(&scope.key, stored.saturating_add(1)))
+                let scope = self.scopes.get(text)?;
+                Some(moment_key(scope.key(), stored.saturating_add(1)))
             })
             .collect();
         if self.stage != Stage::Moments {

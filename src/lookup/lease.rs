@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Found, LookUp, Scope};
 use crate::key::{Fields, hex};
-use crate::recipe::Cookies;
+use crate::recipe::{Cookies, Known, Recipe};
 use crate::record::{self, Page, Slot, Windows};
 use crate::request::{Headers, Method, page_key};
 
@@ -52,8 +52,8 @@ impl LookUp {
         // A HEAD does not lead to the page that a GET waits for.
         fields.count(usize::from(self.request.method == Method::Head));
         fields.bytes(&self.seen.to_le_bytes());
-        for scope in self.scopes.iter().filter(|scope| scope.used) {
-            fields.text(&scope.text);
+        for scope in self.scopes.used() {
+            fields.text(scope.text());
             fields.bytes(&scope.generation.unwrap_or_default().to_le_bytes());
         }
         format!("viewcache.t1.{}", hex(&fields.digest()[..16]))
@@ -61,79 +61,87 @@ impl LookUp {
 
     /// The lease: scopes that the page reads from here on. Their generations are read (see
     /// [`LookUp::unclaimed`]) before the data that they guard.
-    pub fn read(&mut self, scopes: Vec<String>) {
+    pub fn read(&mut self, scopes: &[impl AsRef<str>]) {
         for text in scopes {
-            match self.scopes.iter_mut().find(|scope| scope.text == text) {
-                Some(scope) => scope.used = true,
-                None => self.add_scope(text, true),
-            }
+            self.scopes.of(text.as_ref()).used = true;
         }
+    }
+
+    /// The lease: as [`LookUp::read`], where the generations of all of them have been read. Else
+    /// nothing is done, and it is `false`.
+    pub fn read_known(&mut self, scopes: &[impl AsRef<str>]) -> bool {
+        let known = scopes.iter().all(|text| self.has_read(text.as_ref()));
+        if known {
+            self.read(scopes);
+        }
+        known
     }
 
     /// The lease: scopes that the page may come to read. They do not bind it until it does.
     ///
     /// Those to `remember` become part of the recipe: the next render of this URL asks for them.
-    pub fn expect(&mut self, scopes: Vec<String>, remember: bool) {
+    pub fn expect(&mut self, scopes: &[impl AsRef<str>], remember: bool) {
         for text in scopes {
-            if !self.scopes.iter().any(|scope| scope.text == text) {
-                self.add_scope(text.clone(), false);
-            }
-            if let Some(scope) = self.scopes.iter_mut().find(|scope| scope.text == text) {
-                scope.remembered |= remember;
-            }
+            self.scopes.of(text.as_ref()).remembered |= remember;
         }
     }
 
     /// The lease: the recipe, widened by the scopes that were read, where no page is stored.
     #[must_use]
     pub fn teach(&mut self, now: u64) -> Entry {
-        let mut recipe = self.recipe.as_deref().cloned().unwrap_or_default();
+        let mut recipe = self.recipe().cloned().unwrap_or_default();
         recipe = recipe.widened(&BTreeSet::new(), &Cookies::None, &self.remembered());
-        recipe.expires_at = now.saturating_add(RECIPE_MILLISECONDS);
-        let entry = (
-            self.recipe_key.clone(),
-            self.site.signer.sign(&self.recipe_key, recipe.encode()),
-            RECIPE_MILLISECONDS / 1000,
-        );
-        let recipe = Arc::new(recipe);
-        self.memory.put(self.request.url, Arc::clone(&recipe));
-        self.recipe = Some(recipe);
-        entry
+        self.write(recipe, now, RECIPE_MILLISECONDS)
+    }
+
+    /// The entry of a recipe that is kept for so long, and that this process knows from here on.
+    fn write(&mut self, mut recipe: Recipe, now: u64, milliseconds: u64) -> Entry {
+        recipe.expires_at = now.saturating_add(milliseconds);
+        let known = Known::encode(recipe);
+        let key = self.recipe_key.clone();
+        let record = self.site.signer.sign(&key, known.record.clone());
+        self.know(known);
+        (key, record, milliseconds / 1000)
+    }
+
+    /// What the store has, or is about to have, as the recipe of this URL.
+    pub(super) fn know(&mut self, known: Known) {
+        let known = Arc::new(known);
+        self.memory.put(self.request.url, Arc::clone(&known));
+        self.recipe = Some(known);
     }
 
     fn remembered(&self) -> BTreeSet<String> {
-        let beyond_path = self.scopes.iter().skip(self.path_scopes);
+        let beyond_path = self.scopes.beyond_path().iter();
         beyond_path
             .filter(|scope| scope.used || scope.remembered)
-            .map(|scope| scope.text.clone())
+            .map(|scope| scope.text().to_string())
             .collect()
     }
 
     /// Has the generation of this scope been read?
     #[must_use]
     pub fn has_read(&self, text: &str) -> bool {
-        self.scopes
-            .iter()
-            .any(|scope| scope.text == text && scope.generation.is_some())
+        let scope = self.scopes.get(text);
+        scope.is_some_and(|scope| scope.generation.is_some())
     }
 
     /// Has the generation of any scope that begins so been read?
     #[must_use]
     pub fn has_read_any(&self, prefix: &str) -> bool {
-        self.scopes
-            .iter()
-            .any(|scope| scope.generation.is_some() && scope.text.starts_with(prefix))
+        let mut all = self.scopes.all().iter();
+        all.any(|scope| scope.generation.is_some() && scope.text().starts_with(prefix))
     }
 
     /// The lease: the first of these scopes whose generation was not known to be there, as it is
-    /// now, at that moment ([`crate::sightings`]): what was read of it since may be older.
+    /// now, at that moment ([`crate::guard`]): what was read of it since may be older.
     #[must_use]
     pub fn younger_than<'a>(&self, moment: u64, scopes: &'a [String]) -> Option<&'a str> {
         let is_older = |text: &str| {
-            let scope = self.scopes.iter().find(|scope| scope.text == text);
+            let scope = self.scopes.get(text);
             scope
-                .and_then(|scope| Some((&scope.key, scope.generation?)))
-                .is_some_and(|(key, generation)| self.sightings.is_older(key, generation, moment))
+                .and_then(|scope| Some((&scope.guard, scope.generation?)))
+                .is_some_and(|(guard, generation)| guard.is_older(generation, moment))
         };
         scopes
             .iter()
@@ -144,16 +152,13 @@ impl LookUp {
     /// The lease: keys of generations that the page needs and that were not there when asked.
     #[must_use]
     pub fn unclaimed(&self) -> Vec<&str> {
-        self.scopes
-            .iter()
-            .filter(|s| s.used && s.generation.is_none() && !s.closed)
-            .map(|s| s.key.as_str())
-            .collect()
+        let unread = self.scopes.unread();
+        unread.filter(|scope| scope.used).map(Scope::key).collect()
     }
 
     /// The lease: what was found under keys that [`LookUp::unclaimed`] named.
     pub fn claim(&mut self, found: &dyn Found) {
-        self.read_generations(found);
+        self.scopes.read_generations(found);
     }
 
     /// The entries to set for a response that may be stored: the page, and the recipe where it
@@ -167,25 +172,26 @@ impl LookUp {
         headers: &dyn Headers,
         now: u64,
     ) -> Result<Vec<Entry>, &'static str> {
-        let used: Vec<&Scope> = self.scopes.iter().filter(|scope| scope.used).collect();
-        let (path, tags) = used.split_at(self.path_scopes.min(used.len()));
+        let path = self.scopes.of_path();
+        let tags = self.scopes.beyond_path().iter();
+        let tags: Vec<&Scope> = tags.filter(|scope| scope.used).collect();
         if tags.len() > TAGS_LIMIT {
             return Err("too-many-tags");
         }
-        if used.iter().any(|scope| scope.closed) {
+        if self.scopes.used().any(|scope| scope.closed) {
             return Err("closed");
         }
         let generations: Option<Vec<u64>> = path.iter().map(|scope| scope.generation).collect();
         let tagged: Option<Vec<(&str, u64)>> = tags
             .iter()
-            .map(|scope| Some((scope.text.as_str(), scope.generation?)))
+            .map(|scope| Some((scope.text(), scope.generation?)))
             .collect();
         let (Some(generations), Some(tagged)) = (generations, tagged) else {
             return Err("no-generation");
         };
         let names = self.remembered();
-        let known = self.recipe.as_deref().cloned().unwrap_or_default();
-        let mut recipe = known.widened(&response.vary, &response.cookies, &names);
+        let known = self.recipe().cloned().unwrap_or_default();
+        let recipe = known.widened(&response.vary, &response.cookies, &names);
         let timeout = response.timeout.saturating_mul(1000);
         let digest = self.request.digest(
             self.request.method,
@@ -217,25 +223,17 @@ impl LookUp {
         self.pages = vec![(page_key(&digest), digest)];
         let lasts = self.recipe.is_some() && recipe.expires_at >= now.saturating_add(kept);
         if !lasts || !recipe.says_the_same(&known) {
-            let life = kept.saturating_add(RECIPE_MILLISECONDS);
-            recipe.expires_at = now.saturating_add(life);
             // After the page, so that whoever knows the recipe finds it.
-            let record = self.site.signer.sign(&self.recipe_key, recipe.encode());
-            entries.push((self.recipe_key.clone(), record, life / 1000));
+            let life = kept.saturating_add(RECIPE_MILLISECONDS);
+            entries.push(self.write(recipe, now, life));
         }
-        let recipe = Arc::new(recipe);
-        self.memory.put(self.request.url, Arc::clone(&recipe));
-        self.recipe = Some(recipe);
         Ok(entries)
     }
 
-    /// The keys of the generations that are not known, of used scopes and of expected ones.
+    /// The lease: the keys of the generations that are not known, of used scopes and of expected
+    /// ones.
     #[must_use]
     pub fn unread(&self) -> Vec<&str> {
-        self.scopes
-            .iter()
-            .filter(|s| s.generation.is_none() && !s.closed)
-            .map(|s| s.key.as_str())
-            .collect()
+        self.scopes.unread().map(Scope::key).collect()
     }
 }

@@ -14,6 +14,7 @@
 mod judge;
 mod lease;
 mod miss;
+mod scopes;
 mod stale;
 
 use std::sync::Arc;
@@ -22,10 +23,11 @@ pub use lease::{Entry, Response, TAGS_LIMIT};
 pub use miss::Miss;
 pub use stale::Stale;
 
-use crate::recipe::{Memory, Recipe};
+use crate::guard::Guards;
+use crate::recipe::{Known, Memory, Recipe};
 use crate::request::{Headers, Method, Request, Site, page_key};
 use crate::scope;
-use crate::sightings::Sightings;
+use scopes::{Scope, Scopes};
 
 /// What the cache had under the keys that were wanted.
 pub trait Found {
@@ -35,21 +37,6 @@ pub trait Found {
     fn bytes(&self, key: &str) -> Option<&[u8]>;
     /// Does a mark stand there that the scope has no generation for now?
     fn is_closed(&self, key: &str) -> bool;
-}
-
-/// A scope of this request's page, and what its generation was when it was read.
-#[derive(Debug, Clone)]
-struct Scope {
-    text: String,
-    key: String,
-    generation: Option<u64>,
-    /// It had no generation, on purpose: its change is being committed, or is not on all replicas
-    /// yet. That stands: data that is read before it opens may be old, whenever it opens.
-    closed: bool,
-    /// The page reads it. Those that only a recipe hinted at do not bind the page.
-    used: bool,
-    /// It is part of the recipe that this request teaches, though it does not bind its page.
-    remembered: bool,
 }
 
 /// Where the machine stands.
@@ -74,16 +61,13 @@ enum Stage {
 pub struct LookUp {
     site: Arc<Site>,
     memory: Arc<Memory>,
-    sightings: Arc<Sightings>,
     request: Request,
     recipe_key: String,
     /// The recipe that the store has, or the remembered one until the store has answered.
-    recipe: Option<Arc<Recipe>>,
+    recipe: Option<Arc<Known>>,
     /// Keys and digests of the pages that can answer: GET's, and for HEAD its own, too.
     pages: Vec<(String, [u8; 32])>,
-    /// Those of the path first.
-    scopes: Vec<Scope>,
-    path_scopes: usize,
+    scopes: Scopes,
     /// Keys of the moments at which the page was softly expired, and those that were there.
     moments: Vec<(String, Option<u64>)>,
     /// When the page was stored that was found, whatever came of it; 0 for none.
@@ -96,7 +80,7 @@ impl LookUp {
     pub fn begin(
         site: Arc<Site>,
         memory: Arc<Memory>,
-        sightings: Arc<Sightings>,
+        guards: Arc<Guards>,
         request: Request,
         headers: &dyn Headers,
     ) -> Option<Self> {
@@ -105,19 +89,14 @@ impl LookUp {
             recipe_key: request.recipe_key(),
             recipe: memory.get(&request.url),
             pages: Vec::new(),
-            scopes: Vec::with_capacity(chain.len() + 4),
-            path_scopes: chain.len(),
+            scopes: Scopes::new(&chain, guards),
             moments: Vec::new(),
             seen: 0,
             stage: Stage::First,
             site,
             memory,
-            sightings,
             request,
         };
-        for text in chain {
-            this.add_scope(text, true);
-        }
         this.use_recipe(headers);
         Some(this)
     }
@@ -132,9 +111,12 @@ impl LookUp {
                 std::iter::once(self.recipe_key.as_str())
                     .chain(pages)
                     .collect(),
-                self.scopes.iter().map(|scope| scope.key.as_str()).collect(),
+                self.scopes.all().iter().map(Scope::key).collect(),
             ),
-            Stage::Second | Stage::Third => (pages.collect(), self.unread()),
+            Stage::Second | Stage::Third => (
+                pages.collect(),
+                self.scopes.unread().map(Scope::key).collect(),
+            ),
             Stage::Moments => (
                 pages.collect(),
                 self.moments.iter().map(|(key, _)| key.as_str()).collect(),
@@ -145,7 +127,7 @@ impl LookUp {
 
     /// What was found under the wanted keys.
     pub fn receive(&mut self, found: &dyn Found, headers: &dyn Headers, now: u64) {
-        self.read_generations(found);
+        self.scopes.read_generations(found);
         for (key, moment) in &mut self.moments {
             *moment = found.moment(key);
         }
@@ -192,7 +174,7 @@ impl LookUp {
         Self::begin(
             Arc::clone(&self.site),
             Arc::clone(&self.memory),
-            Arc::clone(&self.sightings),
+            Arc::clone(self.scopes.guards()),
             self.request.clone(),
             headers,
         )
@@ -216,7 +198,7 @@ impl LookUp {
     /// The recipe as the store has it.
     #[must_use]
     pub fn recipe(&self) -> Option<&Recipe> {
-        self.recipe.as_deref()
+        self.recipe.as_deref().map(|known| &known.recipe)
     }
 
     /// Bytes at the end of a stored record that are not the record's own: its signature.
@@ -233,29 +215,17 @@ impl LookUp {
     /// The scopes that bind the page, and whether each had a generation.
     pub fn used_scopes(&self) -> impl Iterator<Item = (&str, bool)> {
         self.scopes
-            .iter()
-            .filter(|s| s.used)
-            .map(|s| (s.text.as_str(), s.generation.is_some()))
-    }
-
-    fn add_scope(&mut self, text: String, used: bool) {
-        let key = scope::key(&self.site.id, &text);
-        self.scopes.push(Scope {
-            text,
-            key,
-            generation: None,
-            closed: false,
-            used,
-            remembered: false,
-        });
+            .used()
+            .map(|scope| (scope.text(), scope.generation.is_some()))
     }
 
     /// Derives the page's keys and the scopes to ask for from the recipe that is known.
     fn use_recipe(&mut self, headers: &dyn Headers) {
         self.pages.clear();
-        let Some(recipe) = self.recipe.clone() else {
+        let Some(known) = self.recipe.clone() else {
             return;
         };
+        let recipe = &known.recipe;
         let methods: &[Method] = match self.request.method {
             Method::Get => &[Method::Get],
             Method::Head => &[Method::Get, Method::Head],
@@ -263,33 +233,11 @@ impl LookUp {
         for method in methods {
             let digest = self
                 .request
-                .digest(*method, &recipe, headers, &self.site.ignored_cookies);
+                .digest(*method, recipe, headers, &self.site.ignored_cookies);
             self.pages.push((page_key(&digest), digest));
         }
         for tag in &recipe.tags {
-            if !self.scopes.iter().any(|scope| scope.text == *tag) {
-                self.add_scope(tag.clone(), false);
-            }
-        }
-    }
-
-    /// A generation that was read once stands: reading it again later could only be younger than
-    /// data that was read in between.
-    fn read_generations(&mut self, found: &dyn Found) {
-        let mut seen = Vec::new();
-        for (at, scope) in self.scopes.iter_mut().enumerate() {
-            if scope.generation.is_some() || scope.closed {
-                continue;
-            }
-            scope.generation = found.generation(&scope.key);
-            scope.closed = found.is_closed(&scope.key);
-            // A path's own guard no single data; see `younger_than`.
-            if let Some(generation) = scope.generation.filter(|_| at >= self.path_scopes) {
-                seen.push((scope.key.as_str(), generation));
-            }
-        }
-        if !seen.is_empty() {
-            self.sightings.note(&seen);
+            self.scopes.of(tag);
         }
     }
 }

@@ -44,7 +44,7 @@ impl Headers for CookieOnly {
 struct World {
     site: Arc<Site>,
     memory: Arc<Memory>,
-    sightings: Arc<Sightings>,
+    guards: Arc<Guards>,
     cache: Cache,
     next: u64,
     stale: Windows,
@@ -55,15 +55,11 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        let site = Site::new("", String::new(), Globs::default(), query::Rules::default());
         Self {
-            site: Arc::new(Site::new(
-                "",
-                String::new(),
-                Globs::default(),
-                query::Rules::default(),
-            )),
             memory: Arc::new(Memory::new(100, 100_000)),
-            sightings: Arc::new(Sightings::new(100)),
+            guards: Arc::new(Guards::new(site.id, 100)),
+            site: Arc::new(site),
             cache: Cache::default(),
             next: 0,
             stale: Windows::default(),
@@ -91,7 +87,7 @@ impl World {
         let mut lookup = LookUp::begin(
             Arc::clone(&self.site),
             Arc::clone(&self.memory),
-            Arc::clone(&self.sightings),
+            Arc::clone(&self.guards),
             request,
             &headers,
         )
@@ -148,7 +144,7 @@ impl World {
             if_error: 300,
         };
         let (mut lease, _) = self.look_up("", 0);
-        lease.read(tags.iter().map(|tag| (*tag).to_string()).collect());
+        lease.read(tags);
         self.claim(&mut lease);
         self.store(&mut lease, "", Cookies::None, 0);
     }
@@ -187,25 +183,25 @@ fn what_was_read_before_the_look_up_needs_a_generation_from_before_the_request()
     let mut world = World::new();
     let read_early = |world: &mut World, moment| {
         let (mut lease, _) = world.look_up("", 0);
-        lease.read(row.to_vec());
+        lease.read(&row);
         world.claim(&mut lease);
         lease.younger_than(moment, &row).map(String::from)
     };
-    let start = world.sightings.moment();
+    let start = world.guards.moment();
     assert!(
         read_early(&mut world, start).is_some(),
         "seen at the look-up only"
     );
-    let moment = world.sightings.moment();
+    let moment = world.guards.moment();
     assert_eq!(read_early(&mut world, moment), None);
     assert!(read_early(&mut world, start).is_some(), "an older request");
-    let moment = world.sightings.moment();
+    let moment = world.guards.moment();
     world.expire("row:t:1");
     assert!(
         read_early(&mut world, moment).is_some(),
         "expired in between"
     );
-    let moment = world.sightings.moment();
+    let moment = world.guards.moment();
     assert_eq!(read_early(&mut world, moment), None);
 }
 
@@ -243,7 +239,7 @@ fn every_scope_of_the_page_expires_it() {
     for scope in ["path:/a/b", "tree:/a/", "tree:/", "tag:t"] {
         let mut world = World::new();
         let (mut lease, _) = world.look_up("", 0);
-        lease.read(vec!["tag:t".into()]);
+        lease.read(&["tag:t"]);
         world.claim(&mut lease);
         world.store(&mut lease, "", Cookies::None, 0);
         assert!(world.look_up("", 0).0.hit().is_some());
@@ -328,7 +324,7 @@ fn another_process_widening_the_recipe_costs_a_trip_and_no_wrong_page() {
     let mine = Arc::clone(&world.memory);
     world.memory = Arc::new(Memory::new(100, 100_000));
     let (mut lease, _) = world.look_up("theme=dark", 0);
-    lease.read(vec!["tag:new".into()]);
+    lease.read(&["tag:new"]);
     world.claim(&mut lease);
     world.store(&mut lease, "theme=dark", theme(), 0);
     world.memory = mine;
@@ -342,7 +338,7 @@ fn another_process_widening_the_recipe_costs_a_trip_and_no_wrong_page() {
 fn tags_that_the_recipe_does_not_name_are_asked_for() {
     let mut world = World::new();
     let (mut lease, _) = world.look_up("", 0);
-    lease.read(vec!["tag:t".into()]);
+    lease.read(&["tag:t"]);
     world.claim(&mut lease);
     world.store(&mut lease, "", Cookies::None, 0);
     let key = lease.request().recipe_key();
@@ -403,7 +399,7 @@ fn a_scope_that_is_closed_when_it_is_read_stays_so_for_the_lease() {
     world.cache.generations.insert(key, opened);
     assert_eq!(lease.unclaimed(), Vec::<&str>::new());
     world.claim(&mut lease);
-    lease.read(vec!["tag:t".into()]);
+    lease.read(&["tag:t"]);
     world.claim(&mut lease);
     assert_eq!(try_store(&mut lease), Err("closed"));
     assert_eq!(

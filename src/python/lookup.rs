@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use super::answers::{Answers, Meta};
@@ -215,9 +216,10 @@ impl LookUp {
 
     /// The lease: scopes that are read from here on. The keys of those whose generations have to
     /// be fetched first.
-    fn read(&self, scopes: Vec<String>) -> Vec<String> {
+    #[allow(clippy::needless_pass_by_value)]
+    fn read(&self, scopes: Vec<PyBackedStr>) -> Vec<String> {
         let mut state = self.state();
-        state.machine.read(scopes);
+        state.machine.read(&scopes);
         state
             .machine
             .unclaimed()
@@ -227,19 +229,16 @@ impl LookUp {
     }
 
     /// The lease: as `read`, where all of their generations have been read; else nothing is done.
-    fn read_known(&self, scopes: Vec<String>) -> bool {
-        let mut state = self.state();
-        let known = scopes.iter().all(|scope| state.machine.has_read(scope));
-        if known {
-            state.machine.read(scopes);
-        }
-        known
+    #[allow(clippy::needless_pass_by_value)]
+    fn read_known(&self, scopes: Vec<PyBackedStr>) -> bool {
+        self.state().machine.read_known(&scopes)
     }
 
     /// The lease: scopes that the page may come to read; they are fetched with those it does.
     #[pyo3(signature = (scopes, *, remember))]
-    fn expect(&self, scopes: Vec<String>, remember: bool) {
-        self.state().machine.expect(scopes, remember);
+    #[allow(clippy::needless_pass_by_value)]
+    fn expect(&self, scopes: Vec<PyBackedStr>, remember: bool) {
+        self.state().machine.expect(&scopes, remember);
     }
 
     /// The lease: the entry that teaches the next render of this URL what this one has read.

@@ -11,12 +11,12 @@ use super::django::Django;
 use super::lookup::LookUp;
 use crate::generation;
 use crate::glob::Globs;
+use crate::guard::Guards;
 use crate::lookup as machine;
 use crate::query::Rules;
 use crate::recipe::Memory;
 use crate::request::{self, Method, Parts, Request};
 use crate::scope;
-use crate::sightings::Sightings;
 use crate::signer::Signer;
 
 /// A compiled list of patterns.
@@ -47,7 +47,7 @@ impl Names {
 pub struct Site {
     shared: Arc<request::Site>,
     memory: Arc<Memory>,
-    sightings: Arc<Sightings>,
+    guards: Arc<Guards>,
 }
 
 impl Site {
@@ -79,7 +79,7 @@ impl Site {
         let begun = machine::LookUp::begin(
             Arc::clone(&self.shared),
             Arc::clone(&self.memory),
-            Arc::clone(&self.sightings),
+            Arc::clone(&self.guards),
             request,
             &headers,
         );
@@ -114,9 +114,9 @@ impl Site {
         };
         let site = request::Site::new(key_prefix, release, Globs::new(ignore_cookies), query);
         Self {
+            guards: Arc::new(Guards::new(site.id, memory_entries)),
             shared: Arc::new(site.signed(Signer::new(&sign_with))),
             memory: Arc::new(Memory::new(memory_entries, memory_bytes)),
-            sightings: Arc::new(Sightings::new(memory_entries)),
         }
     }
 
@@ -213,7 +213,7 @@ impl Site {
 
     /// Now, for `LookUp.younger_than`.
     fn moment(&self) -> u64 {
-        self.sightings.moment()
+        self.guards.moment()
     }
 
     /// Where the moment is kept at which a generation became this one by a soft expiry, by the key

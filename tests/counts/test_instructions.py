@@ -40,7 +40,9 @@ BOUNDS = {
     "its checksum/200 KB": 93_076,
     "verdict/6 generations": 402,
     "recipe memory/look-up": 689,
-    "look-up/a hit of 20 KB": 94_499,
+    "look-up/a hit of 20 KB": 61_926,
+    "look-up/a hit with 30 tags": 145_619,
+    "look-up/a hit with 240 tags": 705_265,
 }
 #: What another compiler, allocator or library may take more.
 ROOM = 1.5
@@ -96,3 +98,10 @@ def test_a_decoding_reads_the_body_for_its_checksum_only(counts: dict[str, int])
         return counts[f"{work}/200 KB"] - counts[f"{work}/2 KB"]
 
     assert growth("decode a record") < growth("its checksum") + SLACK
+
+
+def test_each_tag_costs_a_hit_the_same(counts: dict[str, int]) -> None:
+    none, few, many = (
+        counts[f"look-up/a hit {what}"] for what in ("of 20 KB", "with 30 tags", "with 240 tags")
+    )
+    assert (many - few) / 210 < ROOM * (few - none) / 30
