@@ -98,9 +98,11 @@ soak: build servers ## The example blog under gunicorn and uvicorn, MINUTES=10, 
 
 .PHONY: coverage
 coverage: build servers ## Branches of the Python package that the tests take: make coverage ARGS=tests/django
-	$(BIN)/python -m pip install --quiet 'coverage>=7.6'
-	$(BIN)/python -m coverage run --branch --source=viewcache -m pytest $(ARGS)
-	$(BIN)/python -m coverage report --skip-covered --show-missing
+	$(BIN)/python -m pip install --quiet 'coverage>=7.10'
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest $(ARGS)
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
 
 .PHONY: coverage-rust
 coverage-rust: $(DONE)/venv ## Lines of src/ that the Rust tests take; needs `cargo install cargo-llvm-cov`
