@@ -20,6 +20,7 @@ from django.db import connections
 
 from . import conf
 from .store import Store
+from .visit import Visit
 
 logger = logging.getLogger("viewcache")
 
@@ -42,11 +43,17 @@ def is_on() -> bool:
     return conf.get().COUNT_HITS
 
 
-def add(key: str | None) -> None:
+def add(visit: Visit) -> None:
+    """A page has answered this visit's request."""
+    lookup, store = visit.lookup, visit.store
+    # What explain() looks up is nobody's request.
+    if is_on() and lookup is not None and store is not None and not store.is_dry:
+        _count(str(lookup.key))
+
+
+def _count(key: str) -> None:
     """The page with this key has answered a request."""
     global _writer
-    if key is None or not conf.get().COUNT_HITS:
-        return
     with _lock:
         if key in _counts or len(_counts) < _PAGES:
             _counts[key] += 1
@@ -128,5 +135,6 @@ def _forget() -> None:
     _lock, _counts, _writer = threading.Lock(), Counter(), None
 
 
-os.register_at_fork(after_in_child=_forget)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 atexit.register(write)

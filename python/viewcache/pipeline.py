@@ -199,8 +199,7 @@ def _answer(request: HttpRequest, visit: Visit) -> HttpResponse | None:
         logger.exception("viewcache could not make a response of a page; the view answers.")
         visit.refuse("page not usable")
         return None
-    if visit.store is not None and not visit.store.is_dry:
-        hit_counts.add(visit.lookup.key)
+    hit_counts.add(visit)
     if visit.stale is not None:
         visit.settle("stale", "stale-while-revalidate")
         return response

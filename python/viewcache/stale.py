@@ -131,7 +131,7 @@ def _answer(
     visit.lookup, visit.stale = lookup, stale
     visit.failed = 500 if isinstance(failed, Exception) else failed.status_code
     visit.settle("stale" if stale else "hit", "stale-if-error")
-    hit_counts.add(lookup.key)
+    hit_counts.add(visit)
     _report(request, failed)
     _undo(request)
     return response

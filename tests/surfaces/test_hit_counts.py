@@ -91,7 +91,7 @@ def test_what_is_only_explained_is_no_hit() -> None:
 
 
 def test_a_child_begins_at_nothing() -> None:
-    hit_counts.add("a")
+    hit_counts._count("a")
     if not (child := os.fork()):
         os._exit(len(hit_counts._counts))
     assert os.waitpid(child, 0)[1] == 0
@@ -111,7 +111,7 @@ def test_the_counts_of_many_writers_add_up() -> None:
 def test_memory_is_bounded() -> None:
     with mock.patch.object(hit_counts, "_PAGES", 2):
         for key in ("a", "b", "c", "a"):
-            hit_counts.add(key)
+            hit_counts._count(key)
     assert dict(hit_counts._counts) == {"a": 2, "b": 1}
 
 

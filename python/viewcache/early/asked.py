@@ -183,7 +183,7 @@ def _answer(it: Asked, visit: Visit) -> Answer | None:
     if known is None or hit is None or it.lookup.key != it.key or hit.identity != known.identity:
         return None
     visit.settle("hit")
-    hit_counts.add(it.key)
+    hit_counts.add(visit)
     *_, stored_at, expires_at = hit.head()
     headers = known.headers_at(time.time(), stored_at, expires_at)
     return Answer(known.status, known.phrase, headers, hit.body, visit)
