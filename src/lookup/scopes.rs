@@ -169,3 +169,27 @@ impl PartialEq for ByText {
 }
 
 impl Eq for ByText {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_is_there_once_however_many_they_are() {
+        let path = ["tree:/".to_string(), "path:/a".to_string()];
+        let mut scopes = Scopes::new(&path, Arc::new(Guards::new([1; 32], 0)));
+        for n in 0..5 * FEW {
+            let text = format!("tag:{n}");
+            assert!(scopes.get(&text).is_none());
+            scopes.of(&text).generation = Some(n as u64);
+            for known in 0..=n {
+                let again = scopes.of(&format!("tag:{known}"));
+                assert_eq!(again.generation, Some(known as u64), "{known} of {n}");
+            }
+            assert_eq!(scopes.all().len(), path.len() + n + 1);
+        }
+        let of_path: Vec<&str> = scopes.of_path().iter().map(Scope::text).collect();
+        assert_eq!(of_path, path);
+        assert_eq!(scopes.used().count(), path.len());
+    }
+}
