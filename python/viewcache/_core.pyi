@@ -351,6 +351,11 @@ class Hit:
         are as Django would let them be (no phrase; ASCII, no line ends), when the page was stored,
         its slots, and the body if it is wanted and has none.
         """
+    def again(self, identity: bytes) -> tuple[float, float, bytes] | None:
+        """
+        When the page was stored and when it ends, in seconds since the epoch, and the body without
+        its slots, if this is the record of that identity.
+        """
     @property
     def body(self) -> bytes:
         """The body without its slots."""

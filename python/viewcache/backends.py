@@ -7,7 +7,8 @@ has a backend of its own, ``RedisCache`` with a pool of its own. The clients ben
 safe to share, so one backend of each alias is kept here for the process.
 
 And what they do for each command that they could do once: ``RedisCache`` makes a client object
-(a fifth of a look-up), ``LocMemCache.get_many()`` checks and locks for each key.
+(a fifth of a look-up), ``LocMemCache`` locks for each of many keys, and both look at each character
+of a key.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ import os
 import pickle
 import time
 from asyncio import _get_running_loop
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from django.core.cache import caches
-from django.core.cache.backends.base import BaseCache, default_key_func
+from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_key_func
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.memcached import PyMemcacheCache
 from django.core.cache.backends.redis import RedisCache, RedisCacheClient
@@ -127,7 +128,31 @@ class _Client(RedisCacheClient):
         return client
 
 
-class _RedisCache(RedisCache):
+class _OwnKeys(BaseCache):
+    """
+    A backend whose keys are all ours. Each is a word and a digest, so whether they are valid is a
+    matter of ``KEY_PREFIX``, and one of them tells.
+    """
+
+    _is_validated = False
+
+    def _names(self, keys: Iterable[str], version: int | None) -> list[tuple[str, str]]:
+        """Keys, each with its name in the cache."""
+        if self.key_func is default_key_func:
+            # What that function makes of a key.
+            prefix = f"{self.key_prefix}:{self.version if version is None else version}:"
+            return [(key, prefix + key) for key in keys]
+        return [(key, self.make_key(key, version)) for key in keys]
+
+    def make_and_validate_key(self, key: str, version: int | None = None) -> str:
+        [(_, name)] = self._names([key], version)
+        if self.key_func is not default_key_func or not self._is_validated:
+            self.validate_key(name)
+            self._is_validated = True
+        return name
+
+
+class _RedisCache(_OwnKeys, RedisCache):
     """Reads with the keys as they are: each was valid when it was set."""
 
     def __init__(self, server: str, params: dict[str, Any]) -> None:
@@ -135,25 +160,13 @@ class _RedisCache(RedisCache):
         self._class = _Client
 
     def get_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:
-        made = {name: key for key, name in _names(self, keys, version)}
+        made = {name: key for key, name in self._names(keys, version)}
         found: dict[Any, Any] = self._cache.get_many(made)
         return {made[name]: value for name, value in found.items()}
 
 
-def _names(backend: BaseCache, keys: Iterable[str], version: int | None) -> list[tuple[str, str]]:
-    """Keys, each with its name in the cache."""
-    if backend.key_func is default_key_func:
-        # What that function makes of a key.
-        prefix = f"{backend.key_prefix}:{backend.version if version is None else version}:"
-        return [(key, prefix + key) for key in keys]
-    return [(key, backend.make_key(key, version)) for key in keys]
-
-
-_DJANGOS = (LocMemCache.get_many, LocMemCache.get, BaseCache.make_key)
-
-
-class _LocMemCache(LocMemCache):
-    """Reads several keys at once; each was valid when it was set."""
+class _LocMemCache(_OwnKeys, LocMemCache):
+    """Reads several keys at once, each of which was valid when it was set, and sets several."""
 
     def get_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:
         if _is_patched():
@@ -173,25 +186,48 @@ class _LocMemCache(LocMemCache):
         }
 
     def _read(self, keys: Iterable[str], version: int | None) -> list[tuple[str, bytes]]:
-        made = _names(self, keys, version)
+        made = self._names(keys, version)
         pickled = []
         inner: Any = self
         entries, ends = inner._cache, inner._expire_info
         with inner._lock:
             now = time.time()
             for key, name in made:
-                end = ends.get(name, -1)
+                end = ends.get(name, 0)
                 if end is None or end > now:
                     pickled.append((key, entries[name]))
                     entries.move_to_end(name, last=False)
-                else:
+                elif end:
                     inner._delete(name)
         return pickled
+
+    def set_many(
+        self, data: Mapping[str, Any], timeout: Any = DEFAULT_TIMEOUT, version: int | None = None
+    ) -> list[str]:
+        if _is_patched():
+            return super().set_many(dict(data), timeout, version)
+        inner: Any = self
+        made = [
+            (self.make_and_validate_key(key, version), pickle.dumps(value, inner.pickle_protocol))
+            for key, value in data.items()
+        ]
+        with inner._lock:
+            for name, pickled in made:
+                inner._set(name, pickled, timeout)
+        return []
 
 
 def _is_patched() -> bool:
     """Is what ``_LocMemCache`` does in one go somebody else's now?"""
-    return (LocMemCache.get_many, LocMemCache.get, BaseCache.make_key) != _DJANGOS
+    return _djangos() != _DJANGOS
+
+
+def _djangos() -> tuple[Any, ...]:
+    cache = LocMemCache
+    return cache.get_many, cache.get, cache.set_many, cache.set, BaseCache.make_key
+
+
+_DJANGOS = _djangos()
 
 
 def _lent(pickled: bytes) -> Any:

@@ -15,11 +15,11 @@ from http.client import responses
 from typing import Any
 
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest, get_script_name
-from django.core.signals import request_finished, request_started
 from django.http import HttpResponse
 from django.urls import set_script_prefix
 
 from . import signals, visit
+from .early import bounds
 from .early.asked import Answer, Asked, asked, learn, look_up, observed
 from .early.proof import Sent
 
@@ -83,7 +83,7 @@ def _text(value: str) -> str:
 
 
 def _send(answer: Answer, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    request_started.send(sender=WSGIHandler, environ=environ)
+    bounds.started(environ)
     if signals.is_anybody_told():
         set_script_prefix(get_script_name(environ))
         request = WSGIRequest(environ)
@@ -106,7 +106,7 @@ class _Body:
 
     def close(self) -> None:
         """The server has sent it."""
-        request_finished.send(sender=WSGIHandler)
+        bounds.finished()
 
 
 def _sent(response: object) -> Sent | None:

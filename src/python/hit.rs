@@ -40,6 +40,9 @@ impl Hit {
 /// Status, reason phrase, headers, when it was stored and when it ends.
 type Head = (u16, Option<String>, Vec<(String, String)>, f64, f64);
 
+/// When it was stored and ends, and the body.
+type Again<'py> = (f64, f64, Bound<'py, PyBytes>);
+
 /// Status, reason phrase, headers by their lower-case names, whether it is all plain, when it was
 /// stored, slots, body.
 type Ready<'py> = (
@@ -112,6 +115,20 @@ impl Hit {
                 .collect(),
             has_body.then(|| PyBytes::new(py, page.body)),
         ))
+    }
+
+    /// When the page was stored and ends, and the body, if this is the record of that identity.
+    #[allow(clippy::cast_precision_loss)]
+    fn again<'py>(&self, py: Python<'py>, identity: &[u8]) -> PyResult<Option<Again<'py>>> {
+        if self.record(py).get(..IDENTITY) != Some(identity) {
+            return Ok(None);
+        }
+        let page = self.page(py)?;
+        Ok(Some((
+            page.stored_at as f64 / 1000.0,
+            page.expires_at as f64 / 1000.0,
+            PyBytes::new(py, page.body),
+        )))
     }
 
     /// The body without its slots.

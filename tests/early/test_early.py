@@ -7,13 +7,17 @@ from typing import Any
 
 import pytest
 from django.contrib import messages
+from django.core.cache import caches
+from django.core.cache.backends.locmem import LocMemCache
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.management import call_command
 from django.core.signals import request_finished, request_started
+from django.db import close_old_connections, connection
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import get_token
-from django.test import override_settings
+from django.test import RequestFactory, override_settings
+from django.urls import get_urlconf, set_urlconf
 from django.utils import translation
 from early.applications import DEFAULT, FETCH, UPDATE, Answer, Asgi, Wsgi
 from viewcache import asgi, conf, expire, signals, wsgi
@@ -387,6 +391,66 @@ def test_signals_are_sent_as_late(serve: Any, caplog: pytest.LogCaptureFixture) 
         request_started.disconnect(started)
         request_finished.disconnect(finished)
         signals.page_hit.disconnect(hit)
+
+
+class Closing(LocMemCache):
+    """A cache that has something to close."""
+
+    closed = 0
+
+    def close(self, **kwargs: Any) -> None:
+        type(self).closed += 1
+
+
+@pytest.mark.parametrize("serve", [Wsgi], indirect=True, ids=["wsgi"])
+@pytest.mark.parametrize("another", [False, True], ids=["djangos", "and-another"])
+@pytest.mark.django_db
+def test_connections_are_seen_to_as_late(serve: Any, settings: Any, another: bool) -> None:
+    """By Django's own receivers, whether they are told by the signal or not."""
+    site = serve(page)
+    settings.CACHES = {
+        **settings.CACHES,
+        "closing": {"BACKEND": f"{__name__}.Closing", "LOCATION": "closing"},
+    }
+    heard: list[str] = []
+
+    def other(sender: Any, **kwargs: Any) -> None:
+        heard.append("told")
+
+    bounds = (request_started, request_finished)
+    for signal in bounds:
+        # The fixture has disconnected it.
+        signal.connect(close_old_connections)
+        if another:
+            signal.connect(other)
+    if another:
+        settings.VIEWCACHE = {"EARLY_SAFE": [f"{__name__}.{other.__qualname__}"]}
+    try:
+        _warm(site)
+        heard.clear()
+        connection.ensure_connection()
+        connection.queries_log.append({"sql": "of the request before"})
+        connection.health_check_done = True
+        assert caches["closing"] is not None
+        environ = {**RequestFactory().get("/page/").environ, "HTTP_HOST": "testserver"}
+        del environ["HTTP_COOKIE"]
+        fallen = site.fallen
+        answer = site.early(environ, lambda *said: None)
+        assert site.fallen == fallen, "early"
+        assert not connection.queries_log
+        assert not connection.health_check_done, "judged anew"
+        connection.health_check_done = True
+        set_urlconf("urls.of.a.tenant")
+        before = Closing.closed
+        answer.close()
+        assert not connection.health_check_done
+        assert Closing.closed == before + 1
+        assert get_urlconf() is None
+        assert heard == (["told"] * 2 if another else [])
+    finally:
+        for signal in bounds:
+            signal.disconnect(other)
+            signal.disconnect(close_old_connections)
 
 
 def test_it_goes_around_djangos_application() -> None:

@@ -180,13 +180,16 @@ def _answer(it: Asked, visit: Visit) -> Answer | None:
     assert visit.store is not None
     visit.store.breaker.answered()
     hit, known = it.lookup.hit, it.proof
-    if known is None or hit is None or it.lookup.key != it.key or hit.identity != known.identity:
+    if known is None or hit is None or it.lookup.key != it.key:
+        return None
+    again = hit.again(known.identity)
+    if again is None:
         return None
     visit.settle("hit")
     hit_counts.add(visit)
-    *_, stored_at, expires_at = hit.head()
+    stored_at, expires_at, body = again
     headers = known.headers_at(time.time(), stored_at, expires_at)
-    return Answer(known.status, known.phrase, headers, hit.body, visit)
+    return Answer(known.status, known.phrase, headers, body, visit)
 
 
 # -- What Django's answer shows --------------------------------------------------------------------

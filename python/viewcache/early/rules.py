@@ -165,13 +165,18 @@ def are_receivers_safe() -> bool:
 
 
 def _is_safe(reference: Any) -> bool:
+    name = receiver_name(reference)
+    return name.startswith(("django.", "viewcache.")) or name in {"", *conf.get().EARLY_SAFE}
+
+
+def receiver_name(reference: Any) -> str:
+    """The dotted path of a receiver, as a signal holds it; ``""`` for one that is gone."""
     is_weak = type(reference).__name__ in ("ReferenceType", "WeakMethod", "ref")
     receiver = reference() if is_weak else reference
     if receiver is None:
-        return True
-    module = str(getattr(receiver, "__module__", ""))
-    name = f"{module}.{getattr(receiver, '__qualname__', '')}"
-    return module.startswith(("django.", "viewcache.")) or name in conf.get().EARLY_SAFE
+        return ""
+    module, name = (getattr(receiver, name, "") for name in ("__module__", "__qualname__"))
+    return f"{module}.{name}"
 
 
 def _forget(**kwargs: Any) -> None:
