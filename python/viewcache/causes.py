@@ -106,8 +106,8 @@ def _why(frames: list[FrameType], statement: str) -> str:
     found = ""
     for frame in frames:
         module, name = _module(frame), frame.f_code.co_name
-        if module == "viewcache.expiry" and name in ("expire", "aexpire"):
-            return f"{name}()"
+        if module == "viewcache.expiry" and name in ("expire", "aexpire", "_aexpire"):
+            return f"{name.removeprefix('_')}()"
         if module == "viewcache.keys" and not name.startswith("_"):
             return f"{name}()"
         if module.startswith("django.db.models") and not name.startswith(("_", "<")):

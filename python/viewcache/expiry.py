@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from asgiref.sync import sync_to_async
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -95,9 +96,9 @@ async def aexpire(
 ) -> Expiry:
     """As ``expire``, without blocking the event loop."""
     scopes = _scopes(path, tree, tag, view, args, kwargs, obj, everything)
-    connection = transaction.get_connection(using)
-    if connection.in_atomic_block:
-        on_commit(scopes, connection, soft=soft)
+    # A transaction is open in the thread that Django's other sync code runs in, if anywhere; here
+    # only where DJANGO_ALLOW_ASYNC_UNSAFE is set.
+    if _aexpire(scopes, using, soft) or await sync_to_async(_aexpire)(scopes, using, soft):
         return Expiry(tuple(scopes), waits=True)
     if soft:
         await Store().asoften(conf.site().expiry(scopes))
@@ -105,6 +106,14 @@ async def aexpire(
         await Store().awrite(history.expiry(scopes))
     await signals.aexpired(scopes)
     return Expiry(tuple(scopes), waits=False)
+
+
+def _aexpire(scopes: list[str], using: str | None, soft: bool) -> bool:
+    """Leave these scopes to the commit of the transaction that is open in this thread, if any."""
+    connection = transaction.get_connection(using)
+    if connection.in_atomic_block:
+        on_commit(scopes, connection, soft=soft)
+    return bool(connection.in_atomic_block)
 
 
 # -- What -----------------------------------------------------------------------------------------

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import viewcache
+from asgiref.sync import async_to_sync
 from blog.models import Author
 from django.db import connection, transaction
 from django.db.models.signals import post_save, pre_save
@@ -166,6 +168,20 @@ def test_a_page_rendered_between_save_and_commit_is_not_served_after(
     assert [client.get("/a/").content for _ in range(2)] == [b"2", b"2"]
 
 
+def test_what_a_transaction_shows_itself_is_stored_for_nobody(
+    site: Any, counted: Any, visit_of: Any
+) -> None:
+    """It may be rolled back, and then nothing expires the page."""
+    from viewcache.decorators import cache_page
+
+    client = site.serve(cache_page(60)(counted()))
+    with suppress(RollBackError), transaction.atomic():
+        viewcache.expire(path="/a/")
+        assert visit_of(client.get("/a/")) == ("miss", "written in this transaction")
+        raise RollBackError
+    assert [client.get("/a/").content for _ in range(2)] == [b"2", b"2"]
+
+
 def test_at_the_commit_a_fault_is_logged_and_the_rest_runs(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -194,14 +210,49 @@ def test_a_test_case_that_captures_callbacks_sees_each_expiry_once(
             assert expired() == [path]
 
 
-def test_in_async_code() -> None:
-    from asgiref.sync import async_to_sync
+@pytest.mark.parametrize("soft", [False, True])
+def test_async_code_within_a_transaction_waits_for_its_commit(soft: bool) -> None:
+    expired = Watch("/a/")
+    aexpire = async_to_sync(viewcache.aexpire)
+    with transaction.atomic():
+        assert aexpire(path="/a/", soft=soft) == (("path:/a/",), True)
+        assert expired() == []
+    assert expired() == ["/a/"]
+    with suppress(RollBackError), transaction.atomic():
+        aexpire(path="/a/", soft=soft)
+        raise RollBackError
+    assert expired() == []
 
+
+def test_async_code_that_is_let_have_a_transaction_waits_for_its_commit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in a notebook."""
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+    expired = Watch("/a/")
+
+    async def change() -> None:
+        with transaction.atomic():
+            assert (await viewcache.aexpire(path="/a/")).waits
+            assert expired() == []
+        # Django never closes one to SQLite in memory.
+        connection.connection.close()
+
+    asyncio.run(change())
+    assert expired() == ["/a/"]
+
+
+def test_expire_view_cache_expires_at_once_and_again_after_the_commit() -> None:
     expired = Watch("/a/")
     with transaction.atomic():
-        assert connection.in_atomic_block
-        async_to_sync(viewcache.aexpire)(path="/a/")
+        assert viewcache.expire_view_cache("/a/").expired
+        assert expired() == ["/a/"]
     assert expired() == ["/a/"]
+    with suppress(RollBackError), transaction.atomic():
+        viewcache.expire_view_cache("/a/")
+        assert expired() == ["/a/"]
+        raise RollBackError
+    assert expired() == []
 
 
 def test_the_receiver_waits_too() -> None:
