@@ -110,7 +110,9 @@ def _why(frames: list[FrameType], statement: str) -> str:
             return f"{name.removeprefix('_')}()"
         if module == "viewcache.keys" and not name.startswith("_"):
             return f"{name}()"
-        if module.startswith("django.db.models") and not name.startswith(("_", "<")):
+        # A manager hands each method on to its queryset's, by one name for all.
+        is_method = not name.startswith(("_", "<")) and name != "manager_method"
+        if module.startswith("django.db.models") and is_method:
             found = _subject(frame.f_locals) + f"{name}()"
         elif found and not _is_ours(frame):
             break
@@ -132,6 +134,8 @@ def _where(frames: list[FrameType]) -> str:
     for frame in frames:
         if _is_prompt(frame) or _module(frame).startswith("django.core.handlers"):
             break
+        if frame.f_code.co_filename.startswith("<"):
+            continue  # it was typed, and stands in no file
         if _is_script(frame) or not (_is_ours(frame) or _module(frame) == "__main__"):
             return f"{frame.f_code.co_filename}:{frame.f_lineno}"
     return ""
@@ -140,4 +144,4 @@ def _where(frames: list[FrameType]) -> str:
 def _is_script(frame: FrameType) -> bool:
     """A program of the site's, that is not what starts its commands."""
     name = os.path.basename(frame.f_code.co_filename)
-    return _module(frame) == "__main__" and name != "manage.py" and not name.startswith("<")
+    return _module(frame) == "__main__" and name != "manage.py"
