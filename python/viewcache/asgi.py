@@ -67,7 +67,8 @@ class _Early:
             seen = _Seen(send)
             with observed() as hits:
                 await self.application(scope, receive, seen)
-            learn(it, hits, seen.sent)
+            if seen.is_whole:
+                learn(it, hits, seen.sent)
 
 
 def _asked(scope: Scope) -> Asked | None:
@@ -110,18 +111,20 @@ class _Seen:
         self._send = send
         self._start: Message | None = None
         self._body: list[bytes] = []
+        #: All of it was sent; not so to a visitor who has left meanwhile.
+        self.is_whole = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._start = message
-        elif message["type"] == "http.response.body":
+        else:
             self._body.append(message.get("body", b""))
+            self.is_whole = not message.get("more_body")
         await self._send(message)
 
-    def sent(self) -> Sent | None:
+    def sent(self) -> Sent:
         """All of it."""
-        if self._start is None:
-            return None
+        assert self._start is not None
         headers = [
             (name.decode("ascii"), value.decode("latin-1"))
             for name, value in self._start["headers"]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import logging
 from typing import Any
 
 import pytest
+import viewcache
+from asgiref.sync import iscoroutinefunction
 from django.contrib import messages
 from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
@@ -16,7 +20,7 @@ from django.core.signals import request_finished, request_started
 from django.db import close_old_connections, connection
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import get_token
-from django.test import RequestFactory, override_settings
+from django.test import AsyncRequestFactory, RequestFactory, override_settings
 from django.urls import get_urlconf, set_urlconf
 from django.utils import translation
 from early.applications import DEFAULT, FETCH, UPDATE, Answer, Asgi, Wsgi
@@ -179,6 +183,25 @@ def test_another_record_of_the_same_page_is_proven_anew(serve: Any) -> None:
     assert ("X-Made", "b") in site.get("/page/").headers
 
 
+def test_what_another_process_has_learnt_of_the_url_is_fetched_too(serve: Any) -> None:
+    def view(request: HttpRequest, anything: str) -> HttpResponse:
+        theme = request.COOKIES.get("theme", "light")
+        viewcache.tag(request, theme)
+        return HttpResponse(theme)
+
+    site = serve(view)
+    _warm(site, HTTP_COOKIE="theme=dark")
+    with pytest.MonkeyPatch.context() as patch:
+        # It remembers nothing of what this one does.
+        other = conf.site.__wrapped__()
+        patch.setattr(conf, "site", lambda: other)
+        assert site.get("/page/", early=False, HTTP_COOKIE="theme=light").body == b"light"
+    # The page is where it was, and is asked for once more to know so.
+    assert _is_early(site, HTTP_COOKIE="theme=dark")
+    expire(tag="dark")
+    assert not _is_early(site, HTTP_COOKIE="theme=dark")
+
+
 def test_a_host_is_judged_by_the_settings_of_the_moment(serve: Any, settings: Any) -> None:
     site = serve(page, ALLOWED_HOSTS=["testserver", "gone.example"])
     _warm(site, HTTP_HOST="gone.example")
@@ -242,6 +265,13 @@ def test_cookies_accounted_for_by_name(serve: Any) -> None:
         _warm(site, HTTP_COOKIE=f"theme={theme}")
         assert _is_early(site, HTTP_COOKIE=f"_ga=1; theme={theme}")
         assert site.get("/page/", HTTP_COOKIE=f"theme={theme}").body == theme.encode()
+
+
+def test_cookies_that_are_not_ascii_are_djangos_to_read(serve: Any) -> None:
+    site = serve(page)
+    for cookie in ("a=1", "a=é"):
+        _warm(site, HTTP_COOKIE=cookie)
+        assert _is_early(site, HTTP_COOKIE=cookie) == cookie.isascii()
 
 
 @pytest.mark.parametrize(
@@ -313,9 +343,53 @@ def test_middleware_that_is_declared_safe(serve: Any) -> None:
     assert _is_early_behind(serve, name, VIEWCACHE={"EARLY_SAFE": [name]})
 
 
-def test_middleware_that_is_not_harmless_is_seen(serve: Any) -> None:
-    name = f"{__name__}.numbered"
+@pytest.mark.parametrize("what", ["numbered", "stamped", "ageless", "greeting"])
+def test_middleware_that_is_not_harmless_is_seen(serve: Any, what: str) -> None:
+    name = f"{__name__}.{what}"
     assert not _is_early_behind(serve, name, VIEWCACHE={"EARLY_SAFE": [name]})
+
+
+def test_a_status_that_others_have_added_to_is_not_repeated(serve: Any, settings: Any) -> None:
+    name = f"{__name__}.outermost"
+    site = serve(page, VIEWCACHE={"CACHE_STATUS": True, "EARLY_SAFE": [name]})
+    settings.MIDDLEWARE = [name, *settings.MIDDLEWARE]
+    site = type(site)()
+    for _ in range(2):
+        answer = _warm(site)
+    assert dict(answer.headers)["Cache-Status"].endswith(", outermost")
+    assert not _is_early(site)
+
+
+@pytest.mark.parametrize("serve", [Asgi], indirect=True)
+def test_a_visitor_who_leaves_before_the_answer_teaches_nothing(serve: Any) -> None:
+    name = f"{__name__}.slow"
+    site = serve(page, name, VIEWCACHE={"EARLY_SAFE": [name]})
+    for _ in range(2):
+        site.get("/page/")
+
+    async def leave() -> None:
+        sent: list[Any] = []
+        received = [{"type": "http.request", "body": b"", "more_body": False}]
+
+        async def receive() -> Any:
+            if received:
+                return received.pop()
+            await slow.waits.wait()  # type: ignore[attr-defined]
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = AsyncRequestFactory().get("/page/").scope
+        scope["headers"] = [(b"host", b"testserver")]
+        slow.waits = asyncio.Event()  # type: ignore[attr-defined]
+        await site.early(scope, receive, send)
+        assert not sent
+
+    asyncio.run(leave())
+    slow.waits = None  # type: ignore[attr-defined]
+    site.get("/page/")
+    assert _is_early(site)
 
 
 def _is_early_behind(serve: Any, name: str, **more: Any) -> bool:
@@ -340,6 +414,49 @@ def numbered(get_response: Any) -> Any:
 
 
 numbered.count = 0  # type: ignore[attr-defined]
+
+
+def _changing(change: Any) -> Any:
+    """A middleware that does this to each response."""
+
+    def made(get_response: Any) -> Any:
+        def middleware(request: HttpRequest) -> HttpResponse:
+            response: HttpResponse = get_response(request)
+            change(response)
+            return response
+
+        return middleware
+
+    return made
+
+
+stamped = _changing(lambda response: response.write("<!-- seen -->"))
+ageless = _changing(lambda response: response.headers.pop("Age", None))
+greeting = _changing(lambda response: response.set_cookie("greeting", "hello"))
+outermost = _changing(
+    lambda response: response.headers.__setitem__(
+        "Cache-Status", f"{response.headers['Cache-Status']}, outermost"
+    )
+)
+
+
+def slow(get_response: Any) -> Any:
+    """It keeps an answer back for as long as a test wants it to."""
+    if not iscoroutinefunction(get_response):
+        return get_response
+
+    async def middleware(request: HttpRequest) -> HttpResponse:
+        response: HttpResponse = await get_response(request)
+        if slow.waits is not None:  # type: ignore[attr-defined]
+            slow.waits.set()  # type: ignore[attr-defined]
+            await asyncio.sleep(60)
+        return response
+
+    return middleware
+
+
+slow.async_capable = True  # type: ignore[attr-defined]
+slow.waits = None  # type: ignore[attr-defined]
 
 
 # -- Signals, logs, connections --------------------------------------------------------------------
@@ -453,6 +570,18 @@ def test_connections_are_seen_to_as_late(serve: Any, settings: Any, another: boo
             signal.disconnect(close_old_connections)
 
 
+def test_a_receiver_that_is_gone_changes_nothing(serve: Any) -> None:
+    site = serve(page)
+    _warm(site)
+
+    def started(sender: Any, **kwargs: Any) -> None: ...
+
+    request_started.connect(started)
+    del started
+    gc.collect()
+    assert _is_early(site)
+
+
 def test_it_goes_around_djangos_application() -> None:
     class Other(WSGIHandler):
         pass
@@ -474,4 +603,7 @@ def test_what_is_known_is_bounded() -> None:
     for number in range(100):
         small.put(str(number), "GET", proof.Proof(b"", headers=(("a", "b" * 1000),)))
         assert len(small) <= 2
+    for none in (proof.Proofs(0, 100_000), proof.Proofs(10, 1_000)):
+        none.put("a", "GET", proof.Proof(b"", headers=(("a", "b" * 1000),)))
+        assert len(none) == 0
     assert conf.get().MEMORY_ENTRIES > 0
