@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from datetime import tzinfo
 from functools import lru_cache
-from zoneinfo import ZoneInfo
 
 from django.http import HttpRequest
 from django.utils import timezone
@@ -41,11 +40,10 @@ def zone() -> str | None:
         return None
     if is_unset(timezone):
         default = timezone.get_default_timezone()
-        # A ZoneInfo never changes; other classes may have a name for each season.
-        if type(default) is ZoneInfo:
-            name = _name_of_default(default)
-            DJANGO.default_zone(default, name)
-            return name
+        # Django's is a ZoneInfo, which never changes its name.
+        name = _name_of_default(default)
+        DJANGO.default_zone(default, name)
+        return name
     return str(timezone.get_current_timezone_name())
 
 

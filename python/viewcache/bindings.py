@@ -81,8 +81,6 @@ def begin_if_untold(request: HttpRequest) -> None:
     The same, of a request whose beginning this context may not have been told: Django 5.2 runs the
     receivers of an async signal in tasks, and what they set ends with those.
     """
-    if not conf.get().TRACK:
-        return
     making = current.get()
     if making is None or (making.request is not None and making.request() is not request):
         begin()
@@ -196,7 +194,7 @@ def read(
     for visit in visits:
         if reason is not None:
             visit.refuse(reason)
-        elif reads:
+        else:
             bind(making, visit, scopes, late=late)
     for scope in reads:
         if not scope.startswith("row:"):

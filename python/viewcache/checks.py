@@ -310,7 +310,7 @@ def _views(patterns: Sequence[URLPattern | URLResolver]) -> Iterator[Callable[..
     for item in patterns:
         if isinstance(item, URLResolver):
             yield from _views(item.url_patterns)
-        elif callable(item.callback):
+        else:
             yield item.callback
 
 

@@ -90,5 +90,6 @@ def _fault(visit: Visit, error: Exception) -> None:
         type(error).__name__,
         error,
     )
-    if visit.store is not None:
-        visit.store.breaker.failed()
+    # Without a store nothing was noted, and nothing failed.
+    assert visit.store is not None
+    visit.store.breaker.failed()
