@@ -138,6 +138,17 @@ def test_async(told: Any) -> None:
     assert told == [("tag:a",), ("tag:b",)]
 
 
+def test_async_in_a_transaction_of_the_caller_it_waits_for_the_commit(told: Any) -> None:
+    async def change() -> None:
+        async with viewcache.expiring("tag:a"):
+            await Author.objects.acreate(name="a", slug="a")
+
+    with transaction.atomic():
+        async_to_sync(change)()
+        assert told == []
+    assert told == [("tag:a",)]
+
+
 def test_durable(told: Any, settings: Any) -> None:
     settings.VIEWCACHE = {"DURABLE": True}
     seen = []

@@ -12,6 +12,7 @@ from unittest import mock
 import pytest
 from backends import Backend
 from django.core.cache import caches, close_caches
+from django.core.cache.backends.locmem import LocMemCache
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncRequestFactory, RequestFactory
 from viewcache import backends, middleware
@@ -89,6 +90,14 @@ def test_a_connection_that_the_server_has_closed_is_opened_anew(backend: Backend
     assert backends.of("default") is not kept
 
 
+@pytest.mark.parametrize("backend", ["memcached"], indirect=True)
+def test_those_whose_connections_failed_at_once_share_the_new_ones(backend: Backend) -> None:
+    failed = backends.of("default")
+    first, second = (backends.renewed("default", failed) for _ in range(2))
+    assert first is second is backends.of("default")
+    assert first is not failed
+
+
 @SHARED
 def test_many_threads_at_once(backend: Backend) -> None:
     _get()
@@ -143,6 +152,29 @@ def test_local_memory_reads_what_django_wrote(settings: Any) -> None:
         assert ours.get_many(["a", "b", "gone", "never"]) == {"a": 1, "b": [2]}
         assert not theirs.has_key("gone")
     assert ours.get_many(["a"], version=4) == {}
+
+
+def test_who_patches_local_memory_sees_what_is_read(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+            "LOCATION": "patched",
+        }
+    }
+    caches["default"].set_many({"a": 1, "b": 2}, 60)
+    seen: list[str] = []
+    get = LocMemCache.get
+
+    def watched(self: Any, key: str, *args: Any, **kwargs: Any) -> Any:
+        seen.append(key)
+        return get(self, key, *args, **kwargs)
+
+    monkeypatch.setattr(LocMemCache, "get", watched)
+    ours = backends.of("default")
+    assert ours.get_many(["a", "b"]) == backends.lend(ours, ["a"], ["b"]) == {"a": 1, "b": 2}
+    assert seen == ["a", "b"] * 2
 
 
 @pytest.mark.parametrize("backend", ["redis"], indirect=True)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import viewcache
 from blog.models import Author
 from django.core.cache import cache
+from django.db import connection
+from django.http import HttpResponse
+from django.test import RequestFactory
 from django.urls import NoReverseMatch, path, reverse, reverse_lazy
+from django.utils import cache as django_cache
 from django.utils.functional import lazystr
 from django.utils.translation import gettext_lazy, override
 from viewcache.decorators import cache_page
@@ -217,6 +222,59 @@ def test_objects_and_models_are_tags(author: Author) -> None:
 def test_lazy_urls() -> None:
     assert viewcache.expire(path=reverse_lazy("sitemap")).scopes == ("path:/sitemap.xml",)
     assert viewcache.expire(path=iter([reverse("sitemap"), "/a/"])).scopes[1] == "path:/a/"
+
+
+# -- What stock Django stored ---------------------------------------------------------------------
+
+
+def stored_by_django(origin: str) -> Callable[[], bool]:
+    """Have Django store what a page of this origin varies on; does it still find that?"""
+    scheme, _, host = origin.partition("://")
+    request = RequestFactory().get("/page/", secure=scheme == "https", headers={"host": host})
+    django_cache.learn_cache_key(request, HttpResponse(headers={"Vary": "Accept"}), 600)
+    return lambda: django_cache.get_cache_key(request) is not None
+
+
+@pytest.mark.parametrize(
+    ("more", "origin", "given"),
+    [
+        ({"ALLOWED_HOSTS": ["a.example", ".b.example"]}, "https://b.example", "/page/"),
+        ({"ALLOWED_HOSTS": [], "DEBUG": True}, "http://localhost:8000", "/page/"),
+        ({"VIEWCACHE": {"HOSTS": ["c.example"]}}, "http://c.example", "/page/"),
+        ({}, "https://d.example:8443", "https://d.example:8443/page/?a=1"),
+        ({"USE_TZ": False}, "http://e.example", "http://e.example/page/"),
+        ({"USE_I18N": False}, "http://f.example", "http://f.example/page/"),
+    ],
+)
+def test_what_stock_django_stored_is_deleted(
+    settings: Any, more: dict[str, Any], origin: str, given: str
+) -> None:
+    for name, value in {"ALLOWED_HOSTS": ["*"], **more}.items():
+        setattr(settings, name, value)
+    is_there = stored_by_django(origin)
+    assert is_there()
+    assert viewcache.expire_view_cache(given).expired
+    assert not is_there()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_sites_table_names_hosts_of_stock_django(settings: Any) -> None:
+    settings.ALLOWED_HOSTS = ["*"]
+    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "django.contrib.sites"]
+    from django.contrib.sites.models import Site
+
+    with connection.schema_editor() as editor:
+        editor.create_model(Site)
+    try:
+        is_there = stored_by_django("https://g.example")
+        viewcache.expire_view_cache("/page/")
+        assert is_there()
+        Site.objects.create(domain="g.example", name="g")
+        viewcache.expire_view_cache("/page/")
+        assert not is_there()
+    finally:
+        with connection.schema_editor() as editor:
+            editor.delete_model(Site)
 
 
 # -- What it costs --------------------------------------------------------------------------------

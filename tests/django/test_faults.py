@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import viewcache
-from backends import cache_settings, close_connections, is_there
+from backends import Backend, cache_settings, close_connections, is_there
 from django.core.cache import caches
-from django.db import transaction
+from django.db import connection, transaction
 from pymemcache.exceptions import MemcacheError
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -127,6 +127,30 @@ def test_a_page_of_before_is_not_served_when_only_its_generations_are_gone(
     assert [client.get("/a/").content for _ in range(2)] == [b"1", b"1"]
     caches["default"].clear()
     assert [client.get("/a/").content for _ in range(2)] == [b"2", b"2"]
+
+
+@pytest.mark.parametrize("backend", ["db"], indirect=True)
+@pytest.mark.django_db(transaction=True)
+def test_a_database_that_has_failed_is_tried_by_a_request_itself(
+    site: Any,
+    counted: Any,
+    backend: Backend,
+    visit_of: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its connections are those of the request's own thread."""
+    client = site.serve(cache_page(60)(counted()))
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE viewcache_test_cache RENAME TO elsewhere")
+        assert visit_of(client.get("/a/")) == ("bypass", "cache fault")
+        assert visit_of(client.get("/a/")) == ("bypass", "cache fault a moment ago")
+        cursor.execute("ALTER TABLE elsewhere RENAME TO viewcache_test_cache")
+    monkeypatch.setattr(breaker, "FIRST_PAUSE", 1e-9)
+    for known in breaker._breakers.values():
+        known.answered()
+        known.failed()
+    assert [visit_of(client.get("/a/"))[0] for _ in range(2)] == ["stored", "hit"]
+    assert not breaker.any_failing()
 
 
 def test_an_expiry_raises(server: Server) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.http import FileResponse, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.http.response import ResponseHeaders
 from django.views.decorators.cache import never_cache
 
 
@@ -188,6 +189,30 @@ def test_headers_of_one_connection_are_not_kept(cached: Any, counted: Any) -> No
     assert second["X-Kept"] == "1"
     for name in ["Date", "Server-Timing", "X-Hop", "Connection"]:
         assert name not in second
+
+
+class OwnHeaders(ResponseHeaders):
+    """A mapping of somebody's own, that adds what it is not given."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return "X-Kind" if key.lower() == "vary" else super().get(key, default)
+
+    def items(self) -> Any:
+        return [*super().items(), ("X-Own", "yes")]
+
+
+def test_headers_of_another_class_are_asked_as_django_asks_them(cached: Any, counted: Any) -> None:
+    def respond(request: Any, count: int) -> HttpResponse:
+        response = HttpResponse(str(count))
+        response.headers = OwnHeaders(dict(response.headers))
+        return response
+
+    get = cached(counted(respond))
+    for kind, body in (("a", b"1"), ("b", b"2"), ("a", b"1"), ("b", b"2")):
+        response = get(headers={"x-kind": kind})
+        assert response.content == body
+    assert response["Age"] == "0"
+    assert response["X-Own"] == "yes"
 
 
 def test_binary_and_odd_pages_come_back_as_they_were(cached: Any, counted: Any) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from blog.models import Author, Post, Tag
 from django.core import serializers
-from viewcache import signals
+from django.db.models.signals import post_save
+from viewcache import receivers, signals
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -69,6 +70,20 @@ def test_the_former_url_is_expired_too(settings: Any, expired: Expired, post: Po
         post.slug = "renamed"
         post.save()
         assert {f"path:{former}", f"path:{post.get_absolute_url()}"} <= expired()
+
+
+def test_the_former_url_is_expired_by_a_receiver_that_is_connected_by_hand(
+    settings: Any, expired: Expired, post: Post
+) -> None:
+    settings.VIEWCACHE = {}
+    post_save.connect(receivers.expire_instance, sender=Post)
+    try:
+        former = post.get_absolute_url()
+        post.slug = "renamed"
+        post.save()
+        assert {f"path:{former}", f"path:{post.get_absolute_url()}"} <= expired()
+    finally:
+        post_save.disconnect(receivers.expire_instance, sender=Post)
 
 
 @pytest.mark.parametrize("reverse", [False, True])

@@ -5,6 +5,10 @@ plain tuple of what a key is made of.
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -261,6 +265,76 @@ def test_django_gives_the_same_keys(case: Case) -> None:
         assert case.outcomes(viewcache, "viewcache", cookies) == theirs
         # However the browser had them in order.
         assert case.outcomes(viewcache, "viewcache", case.cookies) == theirs
+
+
+@pytest.mark.parametrize("name", [None, "Europe/Paris"])
+def test_a_zone_is_found_wherever_django_keeps_it(
+    monkeypatch: pytest.MonkeyPatch, name: str | None
+) -> None:
+    """Django's own tests put another object there, and so may whoever traces it."""
+    monkeypatch.setattr(timezone, "_active", threading.local())
+    request, response = RequestFactory().get("/"), HttpResponse()
+    with override_settings(CACHES={"default": {"BACKEND": LOCMEM}}), timezone.override(name):
+        theirs = django_cache.learn_cache_key(request, response)
+        assert viewcache.learn_cache_key(request, response) == theirs
+        assert viewcache.get_cache_key(request) == theirs
+
+
+#: Djangos of tomorrow: one without the function that is asked, and others with another.
+TOMORROW = {
+    "gone": """
+del theirs._generate_cache_key
+theirs.get_cache_key = lambda request, prefix, method, cache: f"get {prefix} {method}"
+theirs.learn_cache_key = lambda request, response, timeout, *rest: f"learn {timeout} {rest[0]}"
+""",
+    "raises": """
+theirs._generate_cache_key = None
+theirs.get_cache_key = lambda request, prefix, method, cache: f"get {prefix} {method}"
+theirs.learn_cache_key = lambda request, response, timeout, *rest: f"learn {timeout} {rest[0]}"
+""",
+    "short": """
+theirs._generate_cache_key = lambda request, method, names, prefix: f"{method} {names} {prefix}"
+""",
+    "another": """
+theirs._generate_cache_key = lambda request, method, names, prefix: (
+    f"views.decorators.cache.cache_page.{prefix}.{method}.url.{'+'.join(names)}"
+)
+""",
+}
+PROGRAM = """
+import json
+import django
+from django.conf import settings
+from django.utils import cache as theirs
+{change}
+settings.configure(INSTALLED_APPS=["viewcache"], ALLOWED_HOSTS=["*"], SECRET_KEY="s", DEBUG=True)
+django.setup()
+import viewcache
+from django.core.cache import cache
+from django.http import HttpResponse
+from django.test import RequestFactory
+from viewcache import checks
+
+request = RequestFactory().get("/a/", HTTP_ACCEPT="text/html")
+response = HttpResponse(headers={{"Vary": "Accept"}})
+told = []
+for module in (theirs, viewcache):
+    cache.clear()
+    learn, get = module.learn_cache_key, module.get_cache_key
+    told.append([learn(request, response, 60, "p", cache), get(request, "p", "GET", cache)])
+print(json.dumps([*told, [message.id for message in checks.check()]]))
+"""
+
+
+@pytest.mark.parametrize("django", TOMORROW)
+def test_a_django_that_makes_its_keys_otherwise_is_left_to_make_them(django: str) -> None:
+    program = PROGRAM.format(change=TOMORROW[django])
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    theirs, ours, told = json.loads(done.stdout)
+    assert ours == theirs
+    assert all(theirs)
+    assert "viewcache.W011" in told
 
 
 @pytest.mark.parametrize("where", ["host", "path", "query", "header", "cookie"])

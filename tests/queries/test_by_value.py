@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import viewcache
 from blog.models import Author, Post, Tag
-from django.db import connection, transaction
+from django.apps import apps
+from django.db import connection, models, transaction
 from django.db.models import F, Value
 from django.db.models.functions import Concat
 from django.shortcuts import get_object_or_404
@@ -186,6 +188,59 @@ def test_a_page_asks_once_which_row_it_is_and_knows_it_afterwards(
         by_value.find = find
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_rows_of_a_class_of_somebodys_own_show_nothing(
+    tracked: Site, tags: list[Tag], monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    """Nobody can say where in them the key stands; the page reads the table then."""
+    get = tracked.serve(lambda request: show())
+    if known:
+        get()
+        Tag.objects.filter(pk=tags[1].pk).update(name="between")
+    monkeypatch.setattr(connection.connection, "row_factory", sqlite3.Row)
+    get()
+    assert tracked.status == "stored"
+    Tag.objects.filter(pk=tags[2].pk).update(name="another")
+    get()
+    assert tracked.status == "stored"
+    Tag.objects.filter(pk=tags[1].pk).update(name="new")
+    assert get() == "new"
+
+
+@pytest.fixture
+def hidden(tracked: Site, postgresql: Any) -> Iterator[Callable[..., None]]:
+    """Tags in PostgreSQL, of which a policy hides some from whoever is not its owner."""
+    with postgresql.schema_editor() as editor:
+        editor.create_model(Tag)
+
+    def run(*statements: str) -> None:
+        with postgresql.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+    run(
+        "INSERT INTO blog_tag (name, slug) VALUES ('hidden', 'one')",
+        "ALTER TABLE blog_tag ENABLE ROW LEVEL SECURITY",
+        "CREATE POLICY shown ON blog_tag USING (name <> 'hidden')",
+        "CREATE ROLE visitor",
+        "GRANT SELECT ON blog_tag TO visitor",
+        "SET ROLE visitor",
+    )
+    yield run
+    run("RESET ROLE", "DROP OWNED BY visitor", "DROP ROLE visitor")
+
+
+def test_a_row_that_a_policy_hides_may_be_shown_later(
+    tracked: Site, hidden: Callable[..., None]
+) -> None:
+    get = tracked.serve(lambda request: list(Tag.objects.using("pg").filter(slug="one")))
+    assert get() == "[]"
+    get()
+    assert tracked.status == "hit"
+    hidden("RESET ROLE", "UPDATE blog_tag SET name = 'shown' WHERE id = 1", "SET ROLE visitor")
+    assert get() == "[<Tag: shown>]"
+
+
 def test_what_was_written_in_the_transaction_is_not_taken_for_known(
     tracked: Site, tags: list[Tag]
 ) -> None:
@@ -205,6 +260,43 @@ def test_a_column_that_is_not_unique_is_none_that_rows_are_found_by(tracked: Sit
     tracked.serve(lambda request: list(Post.objects.filter(title="t").values_list("body")))
     assert "rows" in explained()
     assert "value" not in explained()
+
+
+@pytest.fixture
+def coded(tracked: Site) -> Iterator[Any]:
+    """A model with a column whose name is no plain one."""
+
+    class Coded(models.Model):
+        code = models.IntegerField(unique=True, db_column="the-code")
+        name = models.CharField(max_length=20)
+
+        class Meta:
+            app_label = "blog"
+
+        def __str__(self) -> str:
+            return self.name
+
+    databases.forget()
+    with connection.schema_editor() as editor:
+        editor.create_model(Coded)
+    yield Coded
+    with connection.schema_editor() as editor:
+        editor.delete_model(Coded)
+    del apps.all_models["blog"]["coded"]
+    apps.clear_cache()
+    databases.forget()
+
+
+def test_a_column_whose_name_is_not_plain_is_none_either(tracked: Site, coded: Any) -> None:
+    made = [coded.objects.create(code=code, name="old") for code in (1, 2)]
+    get = tracked.serve(lambda request: coded.objects.get(code=1).name)
+    found = explained()
+    assert "rows" in found
+    assert "value" not in found
+    get()
+    made[0].name = "new"
+    made[0].save()
+    assert get() == "new"
 
 
 @pytest.mark.parametrize("value", ["é", 5, None, "x" * 60])

@@ -59,8 +59,11 @@ def test_async_code_names_it_too(tracked: Site) -> None:
 
 def test_outside_of_a_page_it_does_nothing_but_check_the_name(tracked: Site) -> None:
     viewcache.depends_on("feed:weather")
+    asyncio.run(viewcache.adepends_on("feed:weather"))
     with pytest.raises(ValueError, match="tag"):
         viewcache.depends_on("")
+    with pytest.raises(ValueError, match="tag"):
+        asyncio.run(viewcache.adepends_on(""))
 
 
 def test_without_tracking_it_does_nothing(tracked: Site) -> None:

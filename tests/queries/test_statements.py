@@ -15,12 +15,18 @@ import pytest
 from blog.models import Author, Comment, Post, Tag
 from django.contrib.auth import get_user_model
 from django.core.cache import cache, caches
+from django.core.handlers.base import BaseHandler
 from django.core.management import call_command
 from django.db import connection, connections, models, transaction
+from django.db.utils import ProgrammingError
 from django.http import HttpResponse
+from django.template import engines
+from django.template.response import SimpleTemplateResponse
+from django.test import RequestFactory
 from tracking import ReadsBefore, Site
-from viewcache import conf, databases, expiry, pipeline, queries
+from viewcache import bindings, conf, databases, expiry, explain, pipeline, queries
 from viewcache.decorators import cache_page
+from viewcache.middleware import CacheMiddleware
 
 
 @pytest.fixture(autouse=True)
@@ -167,6 +173,33 @@ def test_a_function_that_is_declared_is_understood(tracked: Site, tag: Tag) -> N
     assert tracked.status == "hit"
 
 
+@pytest.mark.usefixtures("unknown_function")
+def test_a_read_while_the_response_renders_keeps_the_page_out(tracked: Site, tag: Tag) -> None:
+    """A ``TemplateResponse`` of a view that the middleware itself wraps renders after it."""
+    template = engines["django"].from_string("{{ read }}")
+
+    def view(request: Any, **kwargs: Any) -> SimpleTemplateResponse:
+        return SimpleTemplateResponse(template, {"read": function})
+
+    middleware: Any = CacheMiddleware(view)  # type: ignore[arg-type]
+    get = tracked.serve_as_it_is(lambda request, **kwargs: middleware(request), per_site=False)
+    for name in ("old", "new"):
+        rename(name)
+        assert name in get()
+        assert tracked.reason.startswith("query not understood")
+
+
+def test_statements_are_remembered_in_bounds(tracked: Site) -> None:
+    def reads(number: int) -> Any:
+        text = f"SELECT name, {number} FROM blog_tag"
+        return databases.analyse(text, "sqlite", (), False)[0]
+
+    for number in range(2 * databases._SAME_KEPT):
+        assert reads(number) == ["rows:blog_tag", "table:blog_tag"]
+        assert len(databases._same) <= databases._SAME_KEPT
+    assert reads(0) == ["rows:blog_tag", "table:blog_tag"]
+
+
 # -- Writes ---------------------------------------------------------------------------------------
 
 
@@ -274,6 +307,10 @@ def test_a_new_row_reaches_a_page_that_showed_that_there_was_none(tracked: Site,
         lambda: sql("INSERT INTO blog_tag (id, name, slug) VALUES (%s, 'made', 'n')", None),
         lambda: sql("INSERT INTO blog_tag (name, slug) SELECT 'made', 'sel' UNION SELECT 'b', 'b'"),
         lambda: sql("INSERT INTO blog_tag VALUES (%s, 'made', 'v')", tag.pk + 1),
+        lambda: sql(
+            "INSERT INTO blog_tag (name, slug) VALUES ('made', 't') "
+            "RETURNING CAST(id AS text) AS id"
+        ),
     ]
     for make in makers:
         Tag.objects.exclude(pk=tag.pk).delete()
@@ -404,6 +441,41 @@ def test_a_change_after_the_first_read_of_an_async_request(
             assert name in await tracked.aget()
 
     asyncio.run(visit())
+
+
+def test_a_request_that_no_server_has_announced(tracked: Site, tag: Tag) -> None:
+    """As previews and tests send them: there is no ``request_started``."""
+
+    def view(request: Any, **kwargs: Any) -> HttpResponse:
+        return HttpResponse(str(request.names))
+
+    tracked.serve_as_it_is(view, middleware=("tracking.ReadsBefore",))
+    handler = BaseHandler()
+    handler.load_middleware()
+
+    def get() -> Any:
+        return handler.get_response(RequestFactory().get("/page/"))
+
+    for name in ("first", "second"):
+        rename(name)
+        while "Age" not in (response := get()):
+            assert name in response.content.decode()
+        assert name in response.content.decode()
+    bindings.end()
+
+
+def test_a_cached_view_that_is_called_by_hand(tracked: Site, tag: Tag) -> None:
+    view: Any = cache_page(600)(lambda request: HttpResponse(Tag.objects.get(pk=tag.pk).name))
+
+    def get() -> Any:
+        return view(RequestFactory().get("/page/"))
+
+    bindings.end()
+    assert "Age" not in get()
+    assert "Age" in get()
+    rename()
+    assert get().content == b"new"
+    bindings.end()
 
 
 @pytest.mark.parametrize(
@@ -611,6 +683,73 @@ def test_cascades_and_set_null(tracked: Site) -> None:
     assert get() == "None"
 
 
+class Folder(models.Model):
+    """With what is in it the database deletes what is in that."""
+
+    parent = models.ForeignKey(
+        "self", getattr(models, "DB_CASCADE", models.CASCADE), null=True, related_name="+"
+    )
+
+    class Meta:
+        app_label = "blog"
+        managed = False
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+class Document(models.Model):
+    folder = models.ForeignKey(
+        Folder, getattr(models, "DB_CASCADE", models.CASCADE), related_name="+"
+    )
+
+    class Meta:
+        app_label = "blog"
+        managed = False
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+class Line(models.Model):
+    document = models.ForeignKey(
+        Document, getattr(models, "DB_CASCADE", models.CASCADE), related_name="+"
+    )
+
+    class Meta:
+        app_label = "blog"
+        managed = False
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+@pytest.mark.skipif(not hasattr(models, "DB_CASCADE"), reason="Django 6.1 has it first")
+def test_cascades_of_cascades_of_the_database(tracked: Site) -> None:
+    kinds: list[Any] = [Folder, Document, Line]
+    with connection.schema_editor() as editor:
+        for kind in kinds:
+            editor.create_model(kind)
+    try:
+        outer = Folder.objects.create()
+        inner = Folder.objects.create(parent=outer)
+        document = Document.objects.create(folder=inner)
+        Line.objects.create(document=document)
+        get = tracked.serve(lambda request: [kind.objects.count() for kind in reversed(kinds)])
+        assert get() == "[1, 1, 2]"
+        lines = tracked.serve(lambda request: Line.objects.count())
+        assert lines("/lines/") == "1"
+        lines("/lines/")
+        assert tracked.status == "hit"
+        outer.delete()
+        assert lines("/lines/") == "0"
+        assert tracked.status == "stored"
+    finally:
+        with connection.schema_editor() as editor:
+            for kind in reversed(kinds):
+                editor.delete_model(kind)
+
+
 # -- PostgreSQL -----------------------------------------------------------------------------------
 
 
@@ -749,3 +888,59 @@ def test_a_procedure_in_a_view_keeps_its_page_from_being_stored(
     tracked.serve(view)("/call/")
     assert tracked.status == "bypass"
     assert tracked.reason.startswith("query not understood: CALL")
+
+
+def test_a_composed_statement_is_no_text_to_explain(tracked: Site, thing: Any) -> None:
+    from psycopg.sql import SQL, Identifier
+
+    statement: Any = SQL("SELECT name FROM {}").format(Identifier("thing"))
+    tracked.serve(lambda request: sql(statement, using="pg"))
+    told = explain(RequestFactory().get("/page/"), render=True)
+    [rows] = [scope for scope in told.scopes if scope.scope == "rows:thing"]
+    assert rows.query is None
+
+
+@pytest.fixture
+def repeatable(thing: Any, postgresql: Any) -> Any:
+    """Its transactions see the data of their first read."""
+    with postgresql.cursor() as cursor:
+        cursor.execute("SET default_transaction_isolation = 'repeatable read'")
+    return thing
+
+
+def test_what_such_a_transaction_reads_first_is_known_to_the_next_render(
+    tracked: Site, repeatable: Any
+) -> None:
+    def view(request: Any) -> Any:
+        with transaction.atomic("pg"):
+            return sql("SELECT name FROM thing", using="pg")
+
+    get = tracked.serve(view)
+    get("/first/")
+    assert (tracked.status, tracked.reason) == (
+        "bypass",
+        "read inside a transaction that had read before",
+    )
+    get("/first/")
+    assert tracked.status == "stored"
+    sql("UPDATE thing SET name = 'new'", using="pg")
+    assert "new" in get("/first/")
+
+
+@pytest.mark.parametrize("statement", ["SELECT name FROM thing", "SELECT nothing FROM thing"])
+def test_a_look_up_inside_such_a_transaction(
+    tracked: Site, repeatable: Any, statement: str
+) -> None:
+    """Also in one that takes no more statements, and so cannot be asked what it is."""
+    get = tracked.serve(lambda request: "page")
+    with transaction.atomic("pg"):
+        with suppress(ProgrammingError):
+            sql(statement, using="pg")
+        assert get() == "page"
+        assert (tracked.status, tracked.reason) == (
+            "bypass",
+            "looked up inside a transaction that had read before",
+        )
+        transaction.set_rollback(True, using="pg")
+    get()
+    assert tracked.status == "stored"

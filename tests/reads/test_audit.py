@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import copy
 import json
 import pickle
@@ -9,6 +10,7 @@ import sys
 import types
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -47,11 +49,16 @@ def site(settings: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
     settings.ROOT_URLCONF = module
 
     def serve(
-        view: Any, url: str = "/page/", *, middleware: tuple[str, ...] = (), client: Any = None
+        view: Any,
+        url: str = "/page/",
+        *,
+        before: tuple[str, ...] = (),
+        middleware: tuple[str, ...] = (),
+        client: Any = None,
     ) -> list[str]:
         module.urlpatterns = [path("page/", view, name="page")]
         clear_url_caches()
-        settings.MIDDLEWARE = [UPDATE, *middleware, FETCH]
+        settings.MIDDLEWARE = [*before, UPDATE, *middleware, FETCH]
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             get = async_to_sync(client.get) if client else Client().get
@@ -154,6 +161,38 @@ def test_what_the_sites_middleware_reads_is_seen(site: Any) -> None:
         middleware=[f"{__name__}.reads_agent"],
     )
     assert "the header user-agent" in only
+
+
+def touches_headers(get_response: Any) -> Any:
+    """Middleware before the cache's: what it makes of the request is there already."""
+
+    def middleware(request: Any) -> Any:
+        assert request.headers
+        return get_response(request)
+
+    return middleware
+
+
+def test_headers_that_middleware_before_the_cache_has_made_are_watched(site: Any) -> None:
+    [only] = site(
+        lambda request: HttpResponse(str(request.headers.get("X-A"))),
+        before=(f"{__name__}.touches_headers",),
+    )
+    assert "the header x-a" in only
+
+
+def test_a_read_that_no_python_code_called_is_seen(site: Any) -> None:
+    def view(request: Any) -> HttpResponse:
+        done = _thread.allocate_lock()
+        done.acquire()
+        # A thread that is begun like this has no frame of anybody's.
+        calls = (partial(request.META.get, "HTTP_X_A"), partial(done.release))
+        _thread.start_new_thread(list, (map(partial.__call__, calls),))
+        done.acquire()
+        return HttpResponse("page")
+
+    [only] = site(view)
+    assert "the header x-a" in only
 
 
 @pytest.fixture(autouse=True)
@@ -317,6 +356,9 @@ def test_cookies_that_nobody_watches_are_told(site: Any, settings: Any) -> None:
     [only] = site(lambda request: HttpResponse(request.COOKIES.get("theme", "")))
     assert "the cookie theme," in only
     assert "VARY_ON_READ" in only
+    viewcache.expire(everything=True)
+    [only] = site(lambda request: HttpResponse(str(dict(request.COOKIES))))
+    assert "all cookies at once," in only
     viewcache.expire(everything=True)
     vary = {"Vary": "Cookie"}
     assert site(lambda r: HttpResponse(r.COOKIES.get("theme", ""), headers=vary)) == []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 
 from django.contrib.auth import get_user_model
 from django.contrib.sitemaps import Sitemap
 from django.contrib.sitemaps.views import index, sitemap
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.middleware.csrf import get_token
 from django.template import engines
 from django.template.response import SimpleTemplateResponse
@@ -73,6 +74,15 @@ def with_cookie(request: HttpRequest) -> HttpResponse:
     return response
 
 
+#: What ``attached`` has opened.
+opened: list[io.BytesIO] = []
+
+
+def attached(request: HttpRequest) -> FileResponse:
+    opened.append(io.BytesIO(b"a file"))
+    return FileResponse(opened[-1])
+
+
 def behind(request: HttpRequest) -> HttpResponse:
     return HttpResponse("behind", headers={"Cache-Status": "Origin; hit"})
 
@@ -135,6 +145,7 @@ urlpatterns = [
     path("sitemap.xml", sitemap, {"sitemaps": {"all": Everything}}, name="sitemap"),
     path("index.xml", index, {"sitemaps": {"all": Everything}, "sitemap_url_name": "section"}),
     path("section-<section>.xml", sitemap, {"sitemaps": {"all": Everything}}, name="section"),
+    path("attached/", attached),
     path("behind/", behind),
     path("template/", template),
     path("broken/", broken),

@@ -12,8 +12,9 @@ import viewcache
 from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
 from django.test import AsyncClient, Client, override_settings
-from surfaces.conftest import WITHOUT
+from surfaces.conftest import MIDDLEWARE, WITHOUT
 from viewcache import cache_status, conf
+from viewcache.middleware import UpdateCacheMiddleware
 
 pytestmark = pytest.mark.usefixtures("site")
 
@@ -107,6 +108,34 @@ def test_what_nothing_caches_says_nothing() -> None:
 
 
 @ON
+@override_settings(
+    SECURE_SSL_REDIRECT=True,
+    MIDDLEWARE=[
+        MIDDLEWARE[0],
+        "django.middleware.security.SecurityMiddleware",
+        *MIDDLEWARE[1:],
+    ],
+)
+def test_what_is_answered_before_the_cache_is_asked_says_nothing() -> None:
+    assert status("/plain/") is None
+
+
+class UpdatesAnother(UpdateCacheMiddleware):
+    """It stores what another look-up has missed."""
+
+    def __init__(self, get_response: Any) -> None:
+        super().__init__(get_response)
+        self.cache_alias = "other"
+
+
+@ON
+@override_settings(MIDDLEWARE=[f"{__name__}.UpdatesAnother", *MIDDLEWARE[1:]])
+def test_a_miss_that_nothing_stores() -> None:
+    for _ in range(2):
+        assert status("/plain/") == "viewcache; fwd=uri-miss"
+
+
+@ON
 def test_what_others_said_stands_first_and_is_kept() -> None:
     assert status("/behind/") == "Origin; hit, viewcache; fwd=uri-miss; stored"
     again = status("/behind/") or ""
@@ -131,6 +160,13 @@ def test_keys_and_scopes_in_debug_only(debug: bool) -> None:
     assert key in hit
     assert cache.get(key) is not None
     assert 'detail="expired tag:a"' in expired
+
+
+@override_settings(VIEWCACHE={"CACHE_STATUS": "debug"}, DEBUG=True)
+def test_a_page_that_has_no_key_names_none() -> None:
+    told = status("/private/") or ""
+    assert 'viewcache.scopes="tree:/ path:/private/"' in told
+    assert "key=" not in told
 
 
 def test_a_string_is_ascii_and_escaped() -> None:

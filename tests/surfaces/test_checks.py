@@ -84,6 +84,37 @@ def test_settings(given: Any, expected: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"EXPIRE_ON_SAVE": ["blog.Post"]}, "a dictionary such as {'blog.Post': "),
+        ({"EXPIRE_ON_SAVE": {"Post": None}}, "a dictionary such as {'blog.Post': "),
+        ({"IGNORE_COOKIES": "_ga"}, "a list of strings"),
+        ({"HOSTS": [b"a.example"]}, "a list of strings"),
+        ({"SORT_QUERY": "no"}, "True or False"),
+        ({"TRACK": "blog"}, "True, False, or a list of app and model labels"),
+        ({"TRACK": [None]}, "True, False, or a list of app and model labels"),
+        ({"QUIET": ["blog_tag"]}, "a dictionary such as {'auth_user': ['last_login'], "),
+        ({"QUIET": {"blog_tag": "name"}}, "a dictionary such as {'auth_user': ['last_login'], "),
+        ({"WAIT_SECONDS": -1}, "a number of seconds, 0 or more"),
+        ({"SETTLE_SECONDS": True}, "a number of seconds, 0 or more"),
+        ({"INVENTORY": -1}, "a whole number, 0 or more"),
+        ({"TRACK_ROWS": 1.5}, "a whole number, 0 or more"),
+        ({"RECORD_EXPIRIES": True}, "a whole number, 0 or more"),
+        ({"BROWSER_SECONDS": -1}, "a whole number of seconds, 0 or more, or None"),
+        ({"RELEASE": 7}, "a string"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_told_with_what_was_expected(
+    given: dict[str, Any], expected: str
+) -> None:
+    [(name, value)] = given.items()
+    with override_settings(VIEWCACHE=given, CACHES={**GOOD, "other": GOOD["default"]}):
+        [message] = checks.check()
+    assert message.id == "viewcache.E001"
+    assert message.msg.startswith(f"VIEWCACHE[{name!r}] is {value!r}; expected {expected}")
+
+
+@pytest.mark.parametrize(
     ("middleware", "expected"),
     [
         (WITHOUT, []),

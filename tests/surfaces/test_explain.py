@@ -17,7 +17,7 @@ from django.core.management import CommandError, call_command
 from django.test import AsyncRequestFactory, Client, RequestFactory, override_settings
 from django.utils import translation
 from surfaces.conftest import WITHOUT
-from surfaces.site import calls
+from surfaces.site import calls, opened
 from viewcache import telling
 from viewcache.explanation import Explanation
 
@@ -109,6 +109,15 @@ def test_a_view_that_nothing_caches() -> None:
     told = explain("/plain/")
     assert (told.verdict, told.reason) == ("bypass", "nothing asks the cache")
     assert told.asked_by == ()
+
+
+@pytest.mark.parametrize("path", ["/plain/", "/tagged/"])
+@override_settings(MIDDLEWARE=WITHOUT)
+def test_a_rendering_that_nothing_caches(path: str) -> None:
+    told = explain(path, render=True)
+    assert (told.verdict, told.reason) == ("bypass", "nothing asks the cache")
+    assert told.rendering is not None
+    assert told.rendering.refusal == "nothing asks the cache"
 
 
 def test_no_view_at_all() -> None:
@@ -208,6 +217,24 @@ def test_the_whole_cookie_header() -> None:
 def test_the_language_is_that_of_the_sites_middleware() -> None:
     told = explain("/plain/", accept_language="fr")
     assert next(item.value for item in told.inputs if item.kind == "language") == "fr"
+
+
+def test_a_language_that_is_asked_for_is_in_the_key_as_the_one_that_was_chosen() -> None:
+    Client().get("/varying/")
+    assert inputs(explain("/varying/", accept_language="fr"), "header")["accept-language"] == (
+        False,
+        "the language that was chosen is in the key instead",
+    )
+
+
+def test_what_the_settings_add_to_the_key() -> None:
+    told = explain("/plain/")
+    assert "release" not in inputs(told, "url")
+    assert inputs(told, "time zone") == {"": (True, "USE_TZ is on")}
+    with override_settings(VIEWCACHE={"RELEASE": "r7"}, USE_TZ=False):
+        told = explain("/plain/")
+    assert inputs(told, "url")["release"] == (True, 'VIEWCACHE["RELEASE"]')
+    assert inputs(told, "time zone") == {}
 
 
 def test_secrets_are_not_shown() -> None:
@@ -328,6 +355,13 @@ def test_nothing_is_changed(path: str) -> None:
     assert told.rendering is not None
     assert told.rendering.refusal is None
     assert entries() == before
+
+
+def test_what_a_rendering_has_opened_is_closed() -> None:
+    told = explain("/attached/", render=True)
+    assert told.rendering is not None
+    assert told.rendering.refusal == "streaming"
+    assert opened.pop().closed
 
 
 def test_only_what_changes_nothing_is_rendered() -> None:
