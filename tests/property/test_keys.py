@@ -287,11 +287,6 @@ del theirs._generate_cache_key
 theirs.get_cache_key = lambda request, prefix, method, cache: f"get {prefix} {method}"
 theirs.learn_cache_key = lambda request, response, timeout, *rest: f"learn {timeout} {rest[0]}"
 """,
-    "raises": """
-theirs._generate_cache_key = None
-theirs.get_cache_key = lambda request, prefix, method, cache: f"get {prefix} {method}"
-theirs.learn_cache_key = lambda request, response, timeout, *rest: f"learn {timeout} {rest[0]}"
-""",
     "short": """
 theirs._generate_cache_key = lambda request, method, names, prefix: f"{method} {names} {prefix}"
 """,

@@ -9,6 +9,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from backends import Backend
 from blog.models import Author, Post, Tag
 from django.contrib import admin
@@ -18,7 +19,7 @@ from django.db import connection, transaction
 from django.test import Client
 from django.urls import path
 from tracking import Site, sent
-from viewcache import conf, expire, expire_view_cache, history
+from viewcache import aexpire, conf, expire, expire_view_cache, history
 
 
 @pytest.fixture
@@ -61,6 +62,11 @@ def in_a_transaction(key: int) -> None:
         Author.objects.create(name="b", slug="b")
 
 
+def in_async_code(key: int) -> None:
+    with transaction.atomic():
+        async_to_sync(aexpire)(path="/page/")
+
+
 WRITES: dict[str, tuple[Callable[[int], Any], str]] = {
     "save": (lambda key: Tag(pk=key, name="new", slug="new").save(), "blog.Tag {pk}: save()"),
     "delete": (lambda key: Tag.objects.get(pk=key).delete(), "blog.Tag {pk}: delete()"),
@@ -68,6 +74,7 @@ WRITES: dict[str, tuple[Callable[[int], Any], str]] = {
     "raw SQL": (raw, "SQL"),
     "transaction": (in_a_transaction, "blog.Tag: update()"),
     "expire": (lambda key: expire(path="/page/"), "expire()"),
+    "async": (in_async_code, "aexpire()"),
     "drop-in": (lambda key: expire_view_cache("/page/"), "expire_view_cache()"),
 }
 
@@ -82,7 +89,7 @@ def test_it_names_what_was_done_and_where(site: Site, tag: Tag, write: str) -> N
     assert any(f"{__file__}:{line}" in told for line in range(first, first + 5))
     # Values may be anybody's secrets.
     assert "secret" not in told
-    if write not in ("expire", "drop-in"):
+    if write not in ("expire", "async", "drop-in"):
         assert "blog_tag" in told
 
 
