@@ -27,6 +27,11 @@ if installed("valkey"):
 # Backends of other packages that docs/how-to.md names, where they are installed.
 SERVERS |= {name: "redis" for name in ("django-redis", "django-vcache") if is_there(name)}
 BACKENDS = ["locmem", "file", "db", *SERVERS]
+#: One with an async client of its own, which Django's have not.
+ASYNC = pytest.param(
+    "django-vcache",
+    marks=pytest.mark.skipif(not is_there("django-vcache"), reason="no django-vcache"),
+)
 
 _CLASSES = {
     "locmem": "django.core.cache.backends.locmem.LocMemCache",

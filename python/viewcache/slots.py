@@ -20,7 +20,7 @@ import sys
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextvars import ContextVar
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from importlib import import_module
 from inspect import iscoroutinefunction
 from secrets import token_hex
@@ -167,7 +167,8 @@ def record_rendering(request: HttpRequest, response: Any) -> None:
     render = response.render
 
     def recorded() -> Any:
-        del response.__dict__["render"]
+        # Whoever stands around it (stale.py) has taken it away before.
+        response.__dict__.pop("render", None)
         with recording(request):
             return render()
 
@@ -181,8 +182,11 @@ def take_out(request: HttpRequest, response: HttpResponseBase) -> None:
         return
     if response.streaming:
         _take_out_of_stream(cast(Any, response), record.nonce)
-    elif isinstance(response, HttpResponse) and getattr(response, "is_rendered", True):
-        _take_out_of_body(response, record)
+    elif getattr(response, "is_rendered", True):
+        _take_out_of_body(cast(HttpResponse, response), record)
+    else:
+        # It renders later, and is stored after that.
+        cast(Any, response).add_post_render_callback(partial(take_out, request))
 
 
 def _take_out_of_body(response: HttpResponse, record: _Record) -> None:

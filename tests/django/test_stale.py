@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 import viewcache
-from backends import Backend
+from backends import ASYNC, Backend
 from django.core.cache import caches
 from django.core.exceptions import PermissionDenied
 from django.core.signals import got_request_exception
@@ -357,6 +358,25 @@ def test_an_absent_generation_is_written_by_a_soft_expiry(backend: Backend) -> N
     assert generation > 1 << 8
 
 
+@pytest.mark.parametrize("backend", [*COUNTING, ASYNC], indirect=True)
+def test_async_code_expires_softly_too(backend: Backend) -> None:
+    viewcache.expire(path="/page/")
+    [before] = _generations()
+    asyncio.run(viewcache.aexpire(path="/page/", soft=True))
+    assert _generations() == [before + 1]
+
+
+@pytest.mark.parametrize("backend", COUNTING, indirect=True)
+def test_what_counts_up_to_no_generation_is_expired_hard(backend: Backend) -> None:
+    from viewcache import conf
+
+    [key] = conf.site().generation_keys(["path:/page/"])
+    caches["default"].set(key, 1, None)
+    viewcache.expire(path="/page/", soft=True)
+    [generation] = _generations()
+    assert generation > 1 << 8
+
+
 @pytest.mark.parametrize("backend", ["redis"], indirect=True)
 def test_what_redis_counts_from_nothing_is_no_generation(
     cached: Any, counted: Any, backend: Backend
@@ -572,6 +592,85 @@ def test_a_template_that_fails_when_it_renders(site: Any, counted: Any, clock: l
         clock[0] += 61
         response = client.get(f"/{per_site}/")
         assert (response.status_code, response.content) == (200, b"fine")
+
+
+@pytest.mark.parametrize("per_site", [False, True])
+def test_a_template_that_renders_again_is_the_page(
+    site: Any, counted: Any, clock: list[float], visit_of: Any, per_site: bool
+) -> None:
+    template = engines["django"].from_string("{{ count }}")
+    view = counted(lambda request, count: TemplateResponse(request, template, {"count": count}))
+    client = site.serve(view if per_site else cache_page(60)(view), per_site=per_site)
+    assert client.get("/page/").content == b"1"
+    clock[0] += 61
+    response = client.get("/page/")
+    assert (response.content, visit_of(response)) == (b"2", ("stored", ""))
+
+
+@pytest.mark.parametrize("per_site", [False, True])
+@pytest.mark.parametrize(
+    ("error", "status"), [(Http404, 404), (None, 500)], ids=["no error", "expired meanwhile"]
+)
+def test_a_template_for_which_nothing_stands_in(
+    site: Any, counted: Any, clock: list[float], per_site: bool, error: Any, status: int
+) -> None:
+    template = engines["django"].from_string("{% if fails %}{{ fails.now }}{% endif %}fine")
+
+    class Fails:
+        @property
+        def now(self) -> str:
+            if error is None:
+                viewcache.expire(tree="/")
+                raise RuntimeError("it fails")
+            raise error
+
+    def respond(request: Any, count: int) -> HttpResponse:
+        return TemplateResponse(request, template, {"fails": Fails() if count > 1 else None})
+
+    view = counted(respond)
+    client = site.serve(view if per_site else cache_page(60)(view), per_site=per_site)
+    client.raise_request_exception = False
+    assert client.get("/page/").content == b"fine"
+    clock[0] += 61
+    assert client.get("/page/").status_code == status
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_the_open_transaction_makes_old_stands_in_for_nothing(
+    site: Any, counted: Any, clock: list[float]
+) -> None:
+    from django.db import transaction
+
+    client = site.serve(cache_page(60)(counted(Failing(503))))
+    client.get("/page/")
+    clock[0] += 61
+    with transaction.atomic():
+        viewcache.expire(path="/page/")
+        assert client.get("/page/").status_code == 503
+        transaction.set_rollback(True)
+    # It was not made old.
+    assert client.get("/page/").content == b"fine"
+
+
+def test_what_a_failing_view_keeps_in_the_session_is_not_saved(
+    site: Any, counted: Any, clock: list[float], settings: Any
+) -> None:
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+
+    def respond(request: Any, count: int) -> HttpResponse:
+        if count > 1:
+            request.session["half"] = 1
+            raise RuntimeError("it fails")
+        return HttpResponse("fine")
+
+    session = "django.contrib.sessions.middleware.SessionMiddleware"
+    client = site.serve(cache_page(60)(counted(respond)), middleware=[session])
+    client.raise_request_exception = False
+    client.get("/page/")
+    clock[0] += 61
+    response = client.get("/page/")
+    assert response.content == b"fine"
+    assert "sessionid" not in response.cookies
 
 
 @pytest.mark.django_db(transaction=True)

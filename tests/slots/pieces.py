@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.middleware.csrf import CsrfViewMiddleware, get_token
 from django.utils.html import format_html_join
 from django.utils.safestring import mark_safe
-from viewcache import slot
+from viewcache import slot, tag
 
 calls: list[str] = []
 fails = False
@@ -54,6 +54,11 @@ def outer(request: HttpRequest) -> str:
 
 def empty(request: HttpRequest) -> str:
     return ""
+
+
+def tagging(request: HttpRequest) -> str:
+    tag(request, "mine")
+    return "tagged"
 
 
 async def coroutine(request: HttpRequest) -> str:

@@ -10,10 +10,14 @@ import pytest
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.middleware.csrf import _unmask_cipher_token, get_token, rotate_token
 from django.shortcuts import render
+from django.template.response import TemplateResponse
 from django.utils.html import escapejs
 from django.views.decorators.csrf import csrf_protect, ensure_csrf_cookie
 from slots import pieces
+from slots.conftest import BETWEEN
 from viewcache import _core
+from viewcache.decorators import cache_page
+from viewcache.middleware import CacheMiddleware
 
 TOKEN = re.compile(r"[a-zA-Z0-9]{64}")
 FORM = "<form method=post>{% csrf_token %}</form>"
@@ -173,6 +177,24 @@ def test_csrf_protect_without_the_middleware(serve: Any, settings: Any, way: str
         response = served.visitor().get()
         secret = response.cookies["csrftoken"].value
         assert _unmask_cipher_token(TOKEN.findall(response.content.decode())[0]) == secret
+
+
+@pytest.mark.parametrize("decorate", [cache_page(60), CacheMiddleware])
+def test_csrf_protect_around_what_renders_later(serve: Any, templates: Any, decorate: Any) -> None:
+    templates["form"] = FORM
+    served = serve(
+        lambda request: TemplateResponse(request, "form"),
+        decorate=lambda view: decorate(csrf_protect(view)),
+        middleware=[name for name in BETWEEN if "Csrf" not in name],
+    )
+    secrets = set()
+    for _ in range(2):
+        response = served.visitor().get()
+        secret = response.cookies["csrftoken"].value
+        assert _unmask_cipher_token(TOKEN.findall(response.content.decode())[0]) == secret
+        secrets.add(secret)
+    # The cookie that the decorator sets is the visitor's, and so is that of the hit.
+    assert (len(secrets), status(response)) == (2, ("hit", ""))
 
 
 def test_a_compressed_page_with_a_token_is_not_shared(serve: Any) -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import sys
+import types
+import zlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -26,7 +30,9 @@ from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import condition
 from django.views.decorators.vary import vary_on_cookie
 from slots import pieces
-from viewcache import _core, slot, slots
+from slots.conftest import BETWEEN
+from viewcache import _core, expire, slot, slots
+from viewcache.middleware import CacheMiddleware
 
 
 def status(response: Any) -> tuple[str, str]:
@@ -172,6 +178,32 @@ def test_the_same_cookie_in_a_slot_and_in_the_page(serve: Any) -> None:
         visitor = served.visitor()
         visitor.client.cookies["theme"] = theme
         assert visitor.text() == f"{theme}|{theme}"
+
+
+def test_a_tag_in_a_slot_is_none_of_the_pages(serve: Any, way: str) -> None:
+    served = serve(page_with(pieces.tagging), way)
+    for _ in range(2):
+        assert served.visitor().text() == "<p>tagged</p>"
+    expire(tag="mine")
+    assert served.visitor().get().visit.status == "hit"
+
+
+@pytest.mark.parametrize("way", ["site", "async site"])
+def test_a_template_response_of_a_view_within_both_halves(
+    serve: Any, templates: Any, way: str
+) -> None:
+    templates["page"] = "<p>{{ piece }}</p>"
+    served = serve(
+        lambda request: TemplateResponse(
+            request, "page", {"piece": slot(request, "piece", pieces.greeting)}
+        ),
+        way,
+        middleware=BETWEEN,
+        decorate=CacheMiddleware,
+    )
+    for name in ("Anna", "Bert", "Anna"):
+        assert served.visitor(name=name).text() == f"<p>Hello, {name}!</p>"
+    assert served.count == 1
 
 
 def test_static_functions_of_a_class(serve: Any) -> None:
@@ -405,6 +437,23 @@ def test_what_is_not_shared(
     assert served.count == 2
 
 
+@pytest.mark.parametrize("way", ["async site", "async view"])
+def test_an_async_stream_has_its_pieces(serve: Any, way: str) -> None:
+    def view(request: HttpRequest) -> StreamingHttpResponse:
+        text = f"a{slot(request, 'a', pieces.greeting)}b".encode()
+
+        async def parts() -> AsyncIterator[bytes]:
+            for at in range(0, len(text), 7):
+                yield text[at : at + 7]
+
+        return StreamingHttpResponse(parts())
+
+    response = serve(view, way).visitor(name="Anna").get()
+    assert response.is_async
+    assert response.body == b"aHello, Anna!b"
+    assert status(response) == ("miss", "streaming")
+
+
 @pytest.mark.parametrize("decorate", [gzip_page])
 def test_compressed_by_a_decorator_within(serve: Any, decorate: Any) -> None:
     served = serve(
@@ -435,6 +484,30 @@ def test_compressed_by_middleware_around(serve: Any) -> None:
     )
     GZipMiddleware(lambda request: HttpResponse())
     assert status(served.visitor(name="Anna").get()) == ("stored", "")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "encode"),
+    [("identity", bytes), ("br", zlib.compress), ("br, identity", zlib.compress)],
+)
+def test_encoded_in_a_way_that_somebody_knows(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, encoding: str, encode: Any
+) -> None:
+    # Whoever encodes so has imported the module.
+    brotli = types.SimpleNamespace(decompress=zlib.decompress)
+    monkeypatch.setitem(sys.modules, "brotli", brotli)  # type: ignore[arg-type]
+
+    def view(request: HttpRequest) -> HttpResponse:
+        body = encode(slot(request, "a", pieces.greeting).encode())
+        return HttpResponse(body, headers={"Content-Encoding": encoding})
+
+    served = serve(view)
+    for _ in range(2):
+        response = served.visitor(name="Anna").get()
+        # The markers had to be taken out, so it is sent as it is.
+        assert response.content == b"Hello, Anna!"
+        assert "Content-Encoding" not in response
+        assert status(response) == ("miss", "slot in an encoded body")
 
 
 def test_compressed_in_a_way_that_nobody_knows(serve: Any, caplog: Any) -> None:
@@ -656,6 +729,23 @@ def test_a_page_with_slots_is_not_for_shared_caches(serve: Any, way: str) -> Non
     assert served.count == 1
 
 
+def test_a_stale_page_with_slots_is_no_more_for_shared_caches(serve: Any, settings: Any) -> None:
+    settings.VIEWCACHE = {"STALE_IF_ERROR": 300}
+
+    def view(request: HttpRequest) -> HttpResponse:
+        page = page_with(pieces.greeting)(request)
+        return HttpResponse(status=503) if pieces.calls.count("greeting") > 1 else page
+
+    served = serve(view)
+    served.visitor(name="Anna").get()
+    expire(path="/page/", soft=True)
+    response = served.visitor(name="Bert").get()
+    assert status(response) == ("stale", "stale-if-error")
+    assert response.content == b"<p>Hello, Bert!</p>"
+    assert {"private", "max-age=0"} <= set(response["Cache-Control"].split(", "))
+    assert "Expires" not in response
+
+
 def test_conditional_requests_tell_visitors_apart(serve: Any, way: str) -> None:
     served = serve(
         page_with(pieces.greeting),
@@ -713,3 +803,43 @@ def test_a_nonce_in_a_slot_is_another_for_each_response(
     served = serve(lambda request: render(request, "bare"), way, between=middleware)
     for _ in range(2):
         assert status(served.visitor().get()) == ("miss", "CSP nonce in the body")
+
+
+@pytest.mark.parametrize("way", ["site", "view"])
+def test_a_nonce_that_no_page_uses_is_none_of_it(serve: Any, settings: Any, way: str) -> None:
+    csp = pytest.importorskip(
+        "django.utils.csp", reason="Django 5.2 has no CSP", exc_type=ImportError
+    )
+    settings.SECURE_CSP = {"script-src": [csp.CSP.SELF, csp.CSP.NONCE]}
+    middleware = ["django.middleware.csp.ContentSecurityPolicyMiddleware"]
+    served = serve(lambda request: HttpResponse("page"), way, between=middleware)
+    for _ in range(2):
+        response = served.visitor().get()
+        assert response["Content-Security-Policy"] == "script-src 'self'"
+    assert status(response) == ("hit", "")
+
+
+@pytest.mark.parametrize("way", ["site", "view"])
+@pytest.mark.parametrize("kind", ["csp_override", "csp_report_only_override"])
+def test_a_policy_of_the_views_own_is_sent_with_every_response(
+    serve: Any, settings: Any, way: str, kind: str
+) -> None:
+    decorators = pytest.importorskip(
+        "django.views.decorators.csp", reason="Django 5.2 has no CSP", exc_type=ImportError
+    )
+    settings.SECURE_CSP = settings.SECURE_CSP_REPORT_ONLY = {"script-src": ["'self'"]}
+    header = "Content-Security-Policy"
+    if kind == "csp_report_only_override":
+        header += "-Report-Only"
+    served = serve(
+        lambda request: HttpResponse("page"),
+        way,
+        between=["django.middleware.csp.ContentSecurityPolicyMiddleware"],
+        decorate=getattr(decorators, kind)({"script-src": ["'none'"]}),
+    )
+    for _ in range(2):
+        response = served.visitor().get()
+        assert response[header] == "script-src 'none'"
+    # Beyond the middleware it is a header as any; within, a hit would get the site's.
+    expected = ("hit", "") if way == "site" else ("miss", "CSP of the view's own")
+    assert status(response) == expected
