@@ -279,8 +279,7 @@ async def aabandon(request: HttpRequest) -> None:
 
 def _put(visit: Visit, entries: list[Entry] | None) -> None:
     """Set the entries of a page; without any, give the turn to render it back."""
-    if visit.store is None:
-        return
+    assert visit.store is not None  # it has looked up
     try:
         if written := entries or visit.taught():
             visit.store.put(written)
@@ -295,8 +294,7 @@ def _put(visit: Visit, entries: list[Entry] | None) -> None:
 
 async def _aput(visit: Visit, entries: list[Entry] | None) -> None:
     """As ``_put``."""
-    if visit.store is None:
-        return
+    assert visit.store is not None  # it has looked up
     try:
         if written := entries or visit.taught():
             await visit.store.aput(written)

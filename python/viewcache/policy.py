@@ -20,7 +20,6 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.middleware.cache import UpdateCacheMiddleware as DjangoUpdateCacheMiddleware
 from django.utils.cache import get_max_age, patch_cache_control
-from django.utils.functional import LazyObject, empty
 from django.utils.http import http_date
 
 from . import _core, asking, compat, conf, reads, slots
@@ -161,8 +160,8 @@ def _tell_browsers(response: HttpResponseBase) -> bool:
     if seconds is None:
         return False
     patch_cache_control(response, max_age=seconds)
-    if (age := get_max_age(response)) is not None and "Expires" in response.headers:
-        response.headers["Expires"] = http_date(time.time() + age)
+    # Whichever is less, and Django has named both.
+    response.headers["Expires"] = http_date(time.time() + cast(int, get_max_age(response)))
     return True
 
 
@@ -387,8 +386,7 @@ def _visitors_cookies(request: HttpRequest, seen: reads.Reads | None) -> frozens
 def _nonce(request: HttpRequest) -> str | None:
     """The nonce of this response's Content-Security-Policy, if one was used."""
     nonce = request.__dict__.get("_csp_nonce")
-    if isinstance(nonce, LazyObject) and nonce.__dict__.get("_wrapped") is empty:
-        return None
+    # Django's is false until it is asked for.
     return str(nonce) if nonce else None
 
 

@@ -204,9 +204,9 @@ def refusal(reason: str) -> str:
 
 def _rendering(made: Rendering) -> Iterator[str]:
     yield f"Rendered now, and not stored: status {made.status}."
-    if made.refusal:
-        yield f"  It may not be stored: {refusal(made.refusal)}"
-    elif made.recipe:
+    if made.recipe is None:
+        yield f"  It may not be stored: {refusal(made.refusal or '')}"
+    else:
         yield f"  It may be stored, for {_duration(made.timeout or 0)}."
         yield f"  It varies on {_recipe(made.recipe)}."
     for read in made.cookies:
