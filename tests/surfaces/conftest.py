@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +18,13 @@ MIDDLEWARE = [
     "viewcache.middleware.FetchFromCacheMiddleware",
 ]
 WITHOUT = [name for name in MIDDLEWARE if not name.startswith("viewcache.")]
+
+
+class Terminal(io.StringIO):
+    """Where a person looks on."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 @pytest.fixture

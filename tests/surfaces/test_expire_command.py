@@ -10,6 +10,7 @@ import pytest
 from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.test import Client, override_settings
+from redis.exceptions import RedisError
 from surfaces.site import calls
 from viewcache import conf
 
@@ -146,6 +147,12 @@ def test_a_wrong_alias_and_a_cache_that_is_down() -> None:
     with override_settings(CACHES={"default": down}), pytest.raises(CommandError) as caught:
         expire("--everything")
     assert str(caught.value).startswith("ConnectionError: ")
+
+
+def test_with_traceback_what_the_cache_raised_is_shown_whole() -> None:
+    down = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://[::1]:1"}
+    with override_settings(CACHES={"default": down}), pytest.raises(RedisError):
+        expire("--everything", traceback=True)
 
 
 def test_no_command_at_all() -> None:

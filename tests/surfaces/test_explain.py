@@ -277,6 +277,20 @@ def test_a_language_that_a_cookie_chose_makes_one() -> None:
     assert "language: fr and en" in text
 
 
+def test_a_secret_that_makes_one_is_not_shown() -> None:
+    Client().get("/session/")
+    text = tell("/session/", "--cookie=sessionid=xyzzy", "--against=sessionid=plugh")
+    assert "cookie sessionid: another value" in text
+    assert "xyzzy" not in text
+    assert "plugh" not in text
+
+
+def test_what_is_not_looked_up_is_not_compared() -> None:
+    text = tell("/plain/", "--method=POST", "--cookie=a=1", "--against=a=2")
+    assert "NOT CACHED: only GET and HEAD are cached." in text
+    assert "These two requests are not looked up in the cache." in text
+
+
 def test_before_anything_is_stored_only_a_rendering_can_tell() -> None:
     arguments = ("/themed/", "--cookie=theme=dark", "--against=theme=light")
     assert "cannot be compared" in tell(*arguments)
@@ -308,6 +322,12 @@ def test_rendering_tells_where_tags_and_tokens_come_from() -> None:
     assert ", for surfaces/site.py:" in str(told)
 
 
+def test_rendering_tells_where_all_cookies_were_read() -> None:
+    text = str(explain("/every-cookie/", render=True))
+    assert "  all cookies were read at once at surfaces/site.py:" in text
+    assert "no cookie was read" not in text
+
+
 def test_rendering_tells_where_the_session_was_used() -> None:
     told = explain("/session/", render=True)
     assert told.rendering is not None
@@ -331,6 +351,8 @@ def test_rendering_names_the_rule_that_refused(path: str, refusal: str) -> None:
     assert told.rendering is not None
     assert told.rendering.refusal == refusal
     assert told.rendering.timeout is None
+    assert f"  It may not be stored: {telling.refusal(refusal)}" in str(told)
+    assert "It may be stored" not in str(told)
 
 
 def test_a_page_without_its_store_half() -> None:
@@ -441,6 +463,9 @@ def test_json() -> None:
         {"kind": "cookie", "name": "theme", "here": None, "there": "dark"}
     ]
     assert told["against"]["verdict"] == "miss"
+    alone = json.loads(tell("/themed/", "--json"))
+    assert alone["verdict"] == "hit"
+    assert not {"against", "differences"} & set(alone)
 
 
 def test_the_url_may_be_a_path_or_full() -> None:
@@ -452,6 +477,20 @@ def test_the_url_may_be_a_path_or_full() -> None:
     assert "path       /café/" in tell("/caf%C3%A9/")
     with override_settings(SECURE_PROXY_SSL_HEADER=("HTTP_X_FORWARDED_PROTO", "https")):
         assert "GET https://testserver/plain/" in tell("https://testserver/plain/")
+
+
+@pytest.mark.parametrize(
+    ("allowed", "host"),
+    [
+        (["*"], "localhost"),
+        ([], "localhost"),
+        (["*", "www.example.com"], "www.example.com"),
+        ([".example.org", "www.example.com"], "example.org"),
+    ],
+)
+def test_a_path_is_asked_for_at_the_first_host_that_is_named(allowed: list[str], host: str) -> None:
+    with override_settings(ALLOWED_HOSTS=allowed, DEBUG=not allowed):
+        assert f"GET http://{host}/plain/" in tell("/plain/")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import viewcache
 from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.test import Client, override_settings
+from surfaces.conftest import WITHOUT, Terminal
 from surfaces.site import calls
 from viewcache import inventory, overview
 from viewcache.management.commands import viewcache as command
@@ -104,6 +105,18 @@ def test_what_machines_are_told() -> None:
     }
 
 
+def test_a_site_without_languages_names_none() -> None:
+    middleware = [
+        "viewcache.middleware.UpdateCacheMiddleware",
+        *(name for name in WITHOUT if "locale" not in name),
+        "viewcache.middleware.FetchFromCacheMiddleware",
+    ]
+    with override_settings(USE_I18N=False, MIDDLEWARE=middleware):
+        Client().get("/plain/")
+        [row] = json.loads(run("list", "--json"))
+    assert (row["pages"], row["languages"]) == (1, [])
+
+
 @override_settings(VIEWCACHE={"INVENTORY": 2})
 def test_a_full_inventory_says_so() -> None:
     for number in range(5):
@@ -190,6 +203,19 @@ def test_many_are_expired_in_steps_and_not_all_are_named(monkeypatch: pytest.Mon
     ]
     assert urls() == []
     assert len(run("expire", "--url-pattern", "http", verbosity=2).splitlines()) == 6
+
+
+@pytest.mark.usefixtures("pages")
+def test_many_are_counted_for_whoever_looks_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "_BATCH", 2)
+    out = Terminal()
+    call_command("viewcache", "expire", "--url-pattern", "http", stdout=out)
+    clear = "\x1b[K"
+    steps, told = out.getvalue().split(f"\r{clear}")
+    assert steps == f"\r0 of 5 paths{clear}\r2 of 5 paths{clear}\r4 of 5 paths{clear}"
+    assert told.startswith("Expired 5 scopes:\n")
+    # And not where nobody does.
+    assert "of 5 paths" not in run("expire", "--url-pattern", "http")
 
 
 def test_nothing_that_matches_is_no_error() -> None:

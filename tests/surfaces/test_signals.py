@@ -168,3 +168,17 @@ def test_the_log(caplog: pytest.LogCaptureFixture) -> None:
         ("viewcache.requests", "GET /private/: miss (Cache-Control: private)"),
         ("viewcache.expiry", "Expired ['tag:a']"),
     ]
+
+
+def test_async_requests_are_in_the_log_too(caplog: pytest.LogCaptureFixture) -> None:
+    async def twice() -> None:
+        for _ in range(2):
+            await AsyncClient().get("/plain/")
+
+    with caplog.at_level(logging.DEBUG, "viewcache.requests"):
+        asyncio.run(twice())
+    assert caplog.messages == [
+        "GET /plain/: miss (uri-miss)",
+        "GET /plain/: stored",
+        "GET /plain/: hit",
+    ]

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import io
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
 import pytest
+from backends import cache_settings
+from django.contrib.sitemaps.views import sitemap
 from django.core.management import CommandError, call_command
+from django.http import HttpResponse
 from django.test import Client, override_settings
-from surfaces.conftest import WITHOUT
-from surfaces.site import calls
+from django.urls import path
+from surfaces.conftest import WITHOUT, Terminal
+from surfaces.site import Everything, calls
 
 pytestmark = [pytest.mark.usefixtures("site"), pytest.mark.django_db(transaction=True)]
 
@@ -98,6 +103,72 @@ def test_errors_are_told_once_all_is_done() -> None:
         "http://testserver/broken/ (500)"
     )
     assert is_cached("/plain/")
+
+
+@SITE
+def test_progress_is_for_whoever_looks_on() -> None:
+    out, clear = Terminal(), "\x1b[K"
+    call_command("viewcache", "warm", "/plain/", "/items/1/", stdout=out, stderr=io.StringIO())
+    assert out.getvalue() == (
+        f"\r1 of 2 pages{clear}\r2 of 2 pages{clear}\r{clear}2 pages: 2 stored.\n"
+    )
+
+
+@SITE
+def test_without_verbosity_only_errors_are_told() -> None:
+    assert warm("/plain/", "/private/", verbosity=0) == []
+    with pytest.raises(CommandError, match="1 page answered with an error"):
+        warm("/broken/", verbosity=0)
+
+
+@SITE
+def test_what_is_warmed_in_local_memory_is_gone_and_that_is_said(tmp_path: Path) -> None:
+    def said() -> str:
+        errors = io.StringIO()
+        call_command("viewcache", "warm", "/plain/", stdout=io.StringIO(), stderr=errors)
+        return errors.getvalue()
+
+    assert "what is warmed ends with this command" in said()
+    with override_settings(CACHES={"default": cache_settings("file", str(tmp_path))}):
+        assert said() == ""
+
+
+def test_a_site_without_languages_has_one_page_of_each() -> None:
+    with override_settings(USE_I18N=False):
+        assert warm("/plain/") == ["1 page: 1 stored."]
+
+
+@override_settings(
+    MIDDLEWARE=[*ONE_LANGUAGE, "viewcache.middleware.FetchFromCacheMiddleware"],
+)
+def test_a_site_that_stores_nothing_is_told_what_is_missing() -> None:
+    [line, _] = warm("/plain/")
+    assert line.endswith("(nothing stores it: UpdateCacheMiddleware is missing)")
+
+
+@SITE
+def test_a_sitemap_without_a_name_is_where_sitemaps_are() -> None:
+    urls = types.ModuleType("urls_of_a_test")
+    urls.urlpatterns = [  # type: ignore[attr-defined]
+        path("sitemap.xml", sitemap, {"sitemaps": {"all": Everything}}),
+        path("<path:any>", lambda request, any: HttpResponse("page")),
+    ]
+    with override_settings(ROOT_URLCONF=urls):
+        assert warm("--sitemap") == ["3 pages: 3 stored."]
+
+
+@SITE
+def test_an_index_that_leads_to_itself_is_not_followed_for_ever() -> None:
+    body = "<sitemapindex><sitemap><loc>/loop.xml</loc></sitemap></sitemapindex>"
+    urls = types.ModuleType("urls_of_a_test")
+    urls.urlpatterns = [  # type: ignore[attr-defined]
+        path("loop.xml", lambda request: HttpResponse(body, content_type="text/xml"))
+    ]
+    with (
+        override_settings(ROOT_URLCONF=urls),
+        pytest.raises(CommandError, match=r"/loop\.xml names an index of sitemaps within 3 others"),
+    ):
+        warm("--sitemap", "/loop.xml")
 
 
 @pytest.mark.parametrize(
