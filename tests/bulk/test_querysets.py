@@ -189,9 +189,10 @@ def test_a_queryset_of_ones_own(authors: list[Author]) -> None:
     with expired() as told:
         assert manager(Named).expiring().named().update(name="x") == 3
         assert manager(AlwaysExpiring).named().update(name="y") == 3
+        assert manager(AlwaysExpiring).expiring().named().update(name="w") == 3
         assert AlwaysExpiring(Author).named().update(name="z") == 3
         assert ExpiringQuerySet(Author).filter(name="z").update(name=F("slug")) == 3
-    assert told == [of(*authors)] * 4
+    assert told == [of(*authors)] * 5
 
 
 def test_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import pytest
 import viewcache
 from blog.models import Author
 from django.core.cache import cache
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.core.signals import request_started
 from django.db import connection, connections, transaction
@@ -310,9 +311,9 @@ def test_an_expiry_outside_a_transaction_is_kept_when_the_cache_fails(
 
 
 def test_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    def deliver(*arguments: str) -> str:
+    def deliver(*arguments: str, **options: Any) -> str:
         said = StringIO()
-        call_command("viewcache", "deliver", *arguments, stdout=said)
+        call_command("viewcache", "deliver", *arguments, stdout=said, **options)
         return said.getvalue()
 
     owe(monkeypatch)
@@ -326,6 +327,8 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
         deliver("--database", "nowhere")
     assert deliver("--database", "default") == "Delivered what 2 transactions owed.\n"
     assert deliver() == "Delivered what 0 transactions owed.\n"
+    owe(monkeypatch)
+    assert (deliver(verbosity=0), rows()) == ("", [])
 
 
 def test_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -335,6 +338,30 @@ def test_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert (outbox.deliver(), rows()) == (50, [])
     assert all(cache.get(key(f"path:/{number}/")) for number in range(50))
+
+
+def test_a_database_without_the_table_keeps_no_other_from_being_delivered(
+    other_database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with other_database.schema_editor() as editor:
+        editor.delete_model(PendingExpiry)
+    owe(monkeypatch)
+    # The one without it comes first.
+    connections.databases["default"] = connections.databases.pop("default")
+    assert (outbox.deliver(), rows()) == (1, [])
+
+
+def test_without_the_app_a_change_is_refused_with_what_to_do(settings: Any) -> None:
+    settings.INSTALLED_APPS = [name for name in settings.INSTALLED_APPS if name != "viewcache"]
+
+    @transaction.atomic
+    def change() -> None:
+        Author.objects.create(name="A", slug="a")
+        viewcache.expire(path="/a/")
+
+    with pytest.raises(ImproperlyConfigured, match="Add 'viewcache' to INSTALLED_APPS and run"):
+        change()
+    assert not Author.objects.exists()
 
 
 def test_without_its_table_it_says_so_and_goes_on(

@@ -77,3 +77,16 @@ def test_djangos_own_backends_have_no_worker(
         with transaction.atomic():
             viewcache.expire(path="/a/")
     assert PendingExpiry.objects.count() == 1
+
+
+def test_a_queue_that_puts_nothing_off_is_given_no_next_try(
+    worker: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Queue, "supports_defer", False)
+    monkeypatch.setattr(Store, "_set", fail)
+    with transaction.atomic():
+        viewcache.expire(path="/a/")
+    with pytest.raises(ConnectionError):
+        worker()
+    assert Queue.waiting == []
+    assert PendingExpiry.objects.count() == 1

@@ -302,6 +302,26 @@ def test_settings_that_forbid_it(more: dict[str, Any], why: str, settings: Any) 
         assert why in rules.get().refusal
 
 
+@pytest.mark.parametrize("serve", [Wsgi], indirect=True)
+@pytest.mark.parametrize("name", ["SCRIPT_NAME", "SCRIPT_URL", "REDIRECT_URL"])
+def test_below_a_prefix_of_the_server_all_is_djangos(serve: Any, name: str) -> None:
+    site = serve(page)
+    _warm(site)
+    assert _is_early(site)
+    # It is another URL, of which this environ says the same path.
+    below = {name: "/app" if name == "SCRIPT_NAME" else "/app/page/"}
+    _warm(site, **below)
+    assert not _is_early(site, **below)
+
+
+@pytest.mark.parametrize("serve", [Wsgi], indirect=True)
+def test_a_phrase_of_the_views_own_is_djangos_to_send(serve: Any) -> None:
+    site = serve(lambda request, anything: HttpResponse("page", reason="Very Well"))
+    answer = _warm(site)
+    assert (answer.is_hit, answer.status) == (True, "200 Very Well")
+    assert not _is_early(site)
+
+
 def test_redirects_are_djangos(serve: Any) -> None:
     site = serve(page, SECURE_SSL_REDIRECT=True)
     _warm(site, **{"wsgi.url_scheme": "https"})

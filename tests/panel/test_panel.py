@@ -129,6 +129,12 @@ def test_nothing_asked_the_cache(settings: Any) -> None:
     assert "bypass nothing asked the cache" in get()
 
 
+def test_what_is_not_looked_up_has_no_key_and_no_scopes() -> None:
+    said = shown(Client().post("/page/"))
+    assert "bypass only GET and HEAD are cached." in said
+    assert "path:/page/" not in said
+
+
 def test_async() -> None:
     response = async_to_sync(AsyncClient().get)
     assert "stored" in shown(response("/page/"))

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import copy
+import inspect
 import json
 import pickle
+import re
 import threading
+import time
 from contextlib import suppress
 from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
+from django.contrib.messages.storage.cookie import CookieStorage
 from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.backends.cache import SessionStore
 from django.contrib.sessions.middleware import SessionMiddleware
+from django.http import HttpRequest
 from django.middleware.csrf import CsrfViewMiddleware, get_token
 from django.middleware.locale import LocaleMiddleware
 from django.template import Context, Template
@@ -178,6 +184,24 @@ def test_a_thread_is_seen(seen: Any) -> None:
     assert seen(read) == ({"a"}, False)
 
 
+@pytest.mark.parametrize(
+    ("read", "where"),
+    [
+        (lambda r: (r.COOKIES.get, ("a",)), "unknown"),
+        (lambda r: (r.get_signed_cookie, ("a", None)), inspect.getsourcefile(HttpRequest)),
+    ],
+)
+def test_a_thread_with_nothing_of_the_sites_in_it_is_seen(rf: Any, read: Any, where: str) -> None:
+    request = rf.get("/", headers={"cookie": "a=1"})
+    watched = reads.watch(request)
+    # No frame of Python's calls it, as where a thread is begun in C.
+    _thread.start_new_thread(*read(request))
+    until = time.monotonic() + 60
+    while "a" not in watched.names and time.monotonic() < until:
+        time.sleep(0.001)
+    assert re.fullmatch(rf"{re.escape(where)}(:\d+)?", watched.names["a"])
+
+
 def test_async_code_is_seen(seen: Any) -> None:
     async def read(request: Any) -> None:
         await asyncio.gather(
@@ -201,11 +225,14 @@ def test_a_thread_beside_what_is_apart_is_seen(seen: Any) -> None:
 
 def test_what_is_apart_is_not_seen(seen: Any) -> None:
     def read(request: Any) -> None:
+        request.theirs = "the site's"
         with reads.apart(request):
             request.COOKIES.get("b")
             request.headers.get("Cookie")
             request.mine = 1
+            request.theirs = "another visitor's"
         assert not hasattr(request, "mine")
+        assert request.theirs == "the site's"
 
     assert seen(read) == (set(), False)
 
@@ -318,6 +345,48 @@ def test_a_session_is_still_what_it_was(rf: Any) -> None:
     assert session.modified
     del request.session
     assert not hasattr(request, "session")
+
+
+def test_a_session_that_is_set_again_is_as_used_as_it_was(rf: Any) -> None:
+    request = rf.get("/")
+    watched = reads.watch(request)
+    session = request.session = SessionStore("abcdefgh")
+    session["a"] = 1
+    watched.session = watched.modified = None
+    request.session = session
+    assert session.accessed
+    assert session.modified
+    # That was no use of it; this is one.
+    assert (watched.session, watched.modified) == (None, None)
+    session["b"] = 1
+    assert watched.session is not None
+    assert watched.modified is not None
+
+
+def test_a_session_that_is_said_to_be_unused_is_not_used_by_that(rf: Any) -> None:
+    request = rf.get("/")
+    watched = reads.watch(request)
+    session = request.session = SessionStore("abcdefgh")
+    session.accessed = session.modified = False
+    assert not session.accessed
+    assert not session.modified
+    assert (watched.session, watched.modified) == (None, None)
+
+
+def test_messages_are_watched_once_whoever_keeps_them(rf: Any) -> None:
+    request = rf.get("/")
+    watched = reads.watch(request)
+    storage = CookieStorage(request)
+    request._messages = storage
+    kind = type(storage)
+    request._messages = storage
+    assert type(storage) is kind
+    assert watched.messages is None
+    assert list(request._messages) == []
+    assert watched.messages is not None
+    # As tests of views do it.
+    request._messages = [1]
+    assert list(request._messages) == [1]
 
 
 def test_a_session_that_was_used_before_it_is_watched(rf: Any) -> None:

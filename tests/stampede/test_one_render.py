@@ -112,6 +112,23 @@ def test_pages_that_are_not_stored_are_not_waited_for(backend: Backend) -> None:
 
 
 @pytest.mark.parametrize("backend", ["locmem"], indirect=True)
+def test_of_those_that_are_not_waited_for_the_latest_are_remembered(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stampede, "PASSES", 2)
+    private = cache_page(600)(Together(1, **{"Cache-Control": "private"}))
+    for path in ("/a/", "/b/", "/c/"):
+        get(private, path)
+    # These two are rendered by all who ask; of the first nobody knows any more, so one renders it.
+    for path in ("/b/", "/c/"):
+        view = cache_page(600)(Together(3))
+        assert len(set(at_once(3, lambda view=view, path=path: get(view, path)))) == 3
+    slow = Slow()
+    view = cache_page(600)(slow)
+    assert at_once(3, lambda: get(view, "/a/")) == [b"1"] * 3
+
+
+@pytest.mark.parametrize("backend", ["locmem"], indirect=True)
 def test_whoever_waits_renders_when_the_view_fails(backend: Backend) -> None:
     calls = []
 
