@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from code import InteractiveInterpreter
 from collections.abc import Callable
@@ -43,10 +44,10 @@ def last() -> history.Expired:
     return found[0]
 
 
-def why_expired(url: str = "/page/") -> str:
+def why_expired(url: str = "/page/", *more: str) -> str:
     out = StringIO()
     # The host of the test client.
-    call_command("viewcache", "why-expired", f"http://testserver{url}", stdout=out)
+    call_command("viewcache", "why-expired", f"http://testserver{url}", *more, stdout=out)
     return out.getvalue()
 
 
@@ -91,6 +92,19 @@ def test_it_names_what_was_done_and_where(site: Site, tag: Tag, write: str) -> N
     assert "secret" not in told
     if write not in ("expire", "async", "drop-in"):
         assert "blog_tag" in told
+
+
+def test_machines_are_told_the_same(site: Site, tag: Tag) -> None:
+    def told() -> Any:
+        return json.loads(why_expired("/page/", "--json"))
+
+    assert told() == {"url": "http://testserver/page/", "verdict": "hit", "last": None}
+    Tag.objects.filter(pk=tag.pk).update(name="new")
+    found = told()
+    assert found["verdict"] == "miss"
+    assert found["last"]["why"] == "blog.Tag: update()"
+    assert found["last"]["when"] == last().when.isoformat()
+    assert found["last"]["scopes"] == list(last().scopes)
 
 
 def test_what_was_rolled_back_is_not_named(site: Site, tag: Tag) -> None:

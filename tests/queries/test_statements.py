@@ -26,6 +26,7 @@ from django.test import RequestFactory
 from tracking import ReadsBefore, Site
 from viewcache import bindings, conf, databases, expiry, explain, pipeline, queries
 from viewcache.decorators import cache_page
+from viewcache.fetched import Fetched
 from viewcache.middleware import CacheMiddleware
 
 
@@ -499,6 +500,41 @@ def test_what_is_not_understood_before_the_look_up_keeps_the_page_from_being_sto
         assert why in tracked.reason
 
 
+@pytest.fixture
+def extra(tracked: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A table that is none of the project's, and of which this process has read no page yet."""
+    monkeypatch.setattr(bindings, "_tables_read", {})
+    sql("CREATE TABLE extra (name text)")
+    sql("INSERT INTO extra VALUES ('old')")
+    yield
+    sql("DROP TABLE extra")
+
+
+@pytest.mark.parametrize("per_site", [True, False])
+def test_what_a_transaction_reads_late_is_known_at_the_next_render(
+    tracked: Site, tag: Tag, extra: None, per_site: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As SQLite does by itself; the blog's transactions begin with the lock for writing.
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "transaction_mode", "DEFERRED")
+
+    def view(request: Any) -> str:
+        with transaction.atomic():
+            return f"{Tag.objects.get(pk=tag.pk)} {sql('SELECT name FROM extra')}"
+
+    get = tracked.serve(view, per_site=per_site)
+    get()
+    assert tracked.status == "bypass"
+    assert tracked.reason == "read inside a transaction that had read before"
+    # In another process, to which only the cache can tell it.
+    monkeypatch.setattr(bindings, "_tables_read", {})
+    get()
+    assert tracked.status == "stored"
+    get()
+    assert tracked.status == "hit"
+    sql("UPDATE extra SET name = 'new'")
+    assert get() == "old [('new',)]"
+
+
 def test_a_cached_view_in_a_cached_site(tracked: Site, tag: Tag) -> None:
     @cache_page(600, key_prefix="inner")
     def view(request: Any, **kwargs: Any) -> HttpResponse:
@@ -764,6 +800,12 @@ def copy(cursor: Any) -> None:
         rows.write_row(["new"])
 
 
+def copy_of_bytes(cursor: Any) -> None:
+    # What is no text is not read: nobody knows what it does.
+    with cursor.copy(b"COPY thing (name) FROM STDIN") as rows:
+        rows.write_row(["new"])
+
+
 def copy_in_transaction(cursor: Any) -> None:
     with transaction.atomic("pg"):
         copy(cursor)
@@ -811,6 +853,7 @@ def truncated(cursor: Any) -> None:
     "write",
     [
         copy,
+        copy_of_bytes,
         copy_in_transaction,
         procedure,
         call,
@@ -846,6 +889,40 @@ def test_a_server_side_cursor(tracked: Site, thing: Any, postgresql: Any) -> Non
     assert tracked.status == "hit"
     sql("UPDATE thing SET name = 'new'", using="pg")
     assert "new" in get("/chunked/")
+
+
+def test_a_server_side_cursor_that_finds_a_row_by_a_value(tracked: Site, postgresql: Any) -> None:
+    with postgresql.schema_editor() as editor:
+        editor.create_model(Tag)
+    tag = Tag.objects.using("pg").create(name="old", slug="one")
+
+    def view(request: Any) -> list[Any]:
+        with postgresql.chunked_cursor() as cursor:
+            cursor.execute("SELECT id, name FROM blog_tag WHERE slug = %s", ["one"])
+            # Its rows come one by one, whatever the page has to know of them.
+            assert not isinstance(cursor.cursor, Fetched)
+            return [name for _, name in cursor]
+
+    get = tracked.serve(view)
+    for name in ("new", "newer"):
+        # The second time the row is known before the query.
+        get()
+        get()
+        assert tracked.status == "hit"
+        Tag.objects.using("pg").filter(pk=tag.pk).update(name=name)
+        assert get() == str([name])
+        assert tracked.status == "stored"
+
+
+def test_a_copy_that_is_not_given_as_text_is_logged_once(
+    postgresql: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "viewcache.queries"), postgresql.cursor() as cursor:
+        for columns in (b"name", b"id, name"):
+            with cursor.copy(b"COPY thing (%s) FROM STDIN" % columns):
+                pass
+    [message] = caplog.messages
+    assert message.endswith("so it expires all tracked pages: COPY")
 
 
 def test_a_locking_read(tracked: Site, thing: Any) -> None:
