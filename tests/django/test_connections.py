@@ -82,12 +82,37 @@ def test_no_async_request_opens_a_connection(backend: Backend) -> None:
 def test_a_connection_that_the_server_has_closed_is_opened_anew(backend: Backend) -> None:
     for _ in range(2):
         _get()
-    kept: Any = backends.of("default")
+    kept = backends.of("default")
+    _close(kept)
+    assert "Age" in _get().headers
+    assert backends.of("default") is not kept
+
+
+def _close(kept: Any) -> None:
+    """As the server does with connections that nobody used."""
     for client in kept._cache.clients.values():
         for connection in client.client_pool._free_objs:
             connection.sock.close()
-    assert "Age" in _get().headers
-    assert backends.of("default") is not kept
+
+
+@pytest.mark.parametrize("backend", ["memcached"], indirect=True)
+@pytest.mark.parametrize("closed", ["pages", "default"])
+def test_of_two_caches_the_one_whose_connection_is_closed_is_opened_anew(
+    backend: Backend, settings: Any, closed: str
+) -> None:
+    memory = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "two"}
+    settings.CACHES = {"default": memory, "pages": memory, closed: settings.CACHES["default"]}
+    site = middleware.CacheMiddleware(lambda request: HttpResponse("page"), cache_alias="pages")
+
+    def get() -> Any:
+        return site(RequestFactory().get("/kept/"))
+
+    for _ in range(2):
+        get()
+    kept = backends.of(closed)
+    _close(kept)
+    assert "Age" in get().headers
+    assert backends.of(closed) is not kept
 
 
 @pytest.mark.parametrize("backend", ["memcached"], indirect=True)

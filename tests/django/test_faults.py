@@ -11,13 +11,13 @@ import pytest
 import viewcache
 from backends import Backend, cache_settings, close_connections, is_there
 from django.core.cache import caches
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from pymemcache.exceptions import MemcacheError
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 from servers import Server, installed, running
-from viewcache import breaker
+from viewcache import breaker, conf
 from viewcache.decorators import cache_page
 from viewcache.store import Store, UnconfirmedError
 
@@ -248,6 +248,53 @@ def test_a_page_too_large_for_the_cache(cached: Any, counted: Any, server: Serve
 
     get = cached(counted(respond))
     assert [get().content[:1] for _ in range(3)] == [b"1", b"2", b"3"]
+
+
+@pytest.mark.parametrize("server", ["memcached"], indirect=True)
+def test_a_server_that_says_nothing_is_not_taken_for_one_that_is_up(
+    site: Any,
+    counted: Any,
+    server: Server,
+    visit_of: Any,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(breaker, "FIRST_PAUSE", 1e-9)
+    settings.VIEWCACHE = {"FAULT_SECONDS": 60}
+    client = site.serve(cache_page(60)(counted()))
+    client.get("/a/")
+    stop(server)
+    assert visit_of(client.get("/a/")) == ("bypass", "cache fault")
+    # For a second pymemcache asks it nothing, and raises nothing.
+    for _ in range(2):
+        assert visit_of(client.get("/a/")) == ("bypass", "cache fault a moment ago")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("backend", ["db"], indirect=True)
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_a_table_that_is_locked_for_a_moment(backend: Backend, times: int) -> None:
+    locked = [True] * times
+
+    def lock(execute: Any, sql: str, *args: Any) -> Any:
+        if sql.startswith(("INSERT", "UPDATE", "REPLACE")) and locked:
+            locked.pop()
+            raise OperationalError("database table is locked")
+        return execute(sql, *args)
+
+    viewcache.expire(path="/a/")
+    [key] = conf.site().generation_keys(["path:/a/"])
+    before = backend.cache.get(key)
+    # Django's backend answers the same, whether it has written or not.
+    with connection.execute_wrapper(lock):
+        if times < 3:
+            viewcache.expire(path="/a/")
+            assert backend.cache.get(key) != before
+        else:
+            with pytest.raises(UnconfirmedError):
+                viewcache.expire(path="/a/")
+            assert backend.cache.get(key) == before
+    assert not locked
 
 
 @pytest.mark.skipif(not is_there("django-redis"), reason="django-redis is not installed")

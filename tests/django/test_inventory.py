@@ -12,6 +12,7 @@ from unittest import mock
 
 import pytest
 import viewcache
+from backends import ASYNC
 from django.core.cache import cache, caches
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
@@ -185,6 +186,50 @@ def test_one_url_does_not_fill_it(cached: Any) -> None:
     get("/other/")
     assert len(listed("/page/")) <= 32
     assert listed("/other/") == ["/other/"]
+
+
+@pytest.mark.parametrize("backend", [ASYNC], indirect=True)
+def test_one_url_does_not_fill_it_with_an_async_client_either(backend: Backend) -> None:
+    rendered = []
+
+    @cache_page(600)
+    async def page(request: HttpRequest) -> HttpResponse:
+        rendered.append(1)
+        return themed(request)
+
+    async def run() -> None:
+        for number in range(40):
+            await page(RequestFactory().get("/page/", headers={"cookie": f"theme={number}"}))
+
+    for _ in range(2):
+        asyncio.run(run())
+    assert len(listed()) <= 32
+    assert len(rendered) == 40, "a page that is not listed is served like any other"
+
+
+def test_whoever_finds_a_place_taken_meanwhile_takes_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cache.set("first", b"another page")
+    store = Store()
+    get_many = store.generations.get_many
+
+    def meanwhile(keys: Any) -> Any:
+        found = get_many(keys)
+        cache.add("second", b"a third page")
+        return found
+
+    monkeypatch.setattr(store.generations, "get_many", meanwhile)
+    places = ["first", "second", "third"]
+    assert store.enlist(places, b"page", 60)
+    assert cache.get("third") == b"page"
+    # Where all are taken, it takes none.
+    assert not store.enlist(places, b"a fourth page", 60)
+    assert cache.get_many(places) == {
+        "first": b"another page",
+        "second": b"a third page",
+        "third": b"page",
+    }
 
 
 def test_it_can_be_switched_off(cached: Any, counted: Any, settings: Any) -> None:

@@ -6,6 +6,7 @@ import io
 from typing import Any
 
 import pytest
+from django.contrib import messages
 from django.http import FileResponse, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.http.response import ResponseHeaders
 from django.views.decorators.cache import never_cache
@@ -84,17 +85,58 @@ def test_what_is_not_stored(
 
 
 @pytest.mark.parametrize("way", ["view", "async view"])
+@pytest.mark.parametrize("timeout", [0, 0.5, -1])
 def test_a_timeout_of_nothing_stores_nothing(
-    site: Any, counted: Any, visit_of: Any, way: str
+    site: Any, counted: Any, visit_of: Any, way: str, timeout: float
 ) -> None:
     from viewcache.decorators import cache_page
 
     view = counted()
-    served = cache_page(0)(view.coroutine() if way == "async view" else view)
+    served = cache_page(timeout)(view.coroutine() if way == "async view" else view)
     client = site.serve(served)
     for _ in range(2):
         assert visit_of(client.get("/a/")) == ("miss", "timeout 0")
     assert view.count == 2
+
+
+def changes_session(request: Any, count: int) -> HttpResponse:
+    request.session["a"] = count
+    return HttpResponse(str(count))
+
+
+def shows_message(request: Any, count: int) -> HttpResponse:
+    messages.info(request, "once")
+    return HttpResponse(str(count))
+
+
+@pytest.mark.parametrize(
+    ("respond", "why"),
+    [
+        (with_cookie, "Set-Cookie"),
+        (changes_session, "session modified"),
+        (shows_message, "messages"),
+    ],
+)
+@pytest.mark.parametrize("vary_on_read", [True, False])
+def test_what_is_for_one_visitor_is_not_stored_whoever_watches(
+    site: Any,
+    counted: Any,
+    visit_of: Any,
+    settings: Any,
+    respond: Any,
+    why: str,
+    vary_on_read: bool,
+) -> None:
+    from viewcache.decorators import cache_page
+
+    settings.VIEWCACHE = {"VARY_ON_READ": vary_on_read}
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+    middleware = [
+        "django.contrib.sessions.middleware.SessionMiddleware",
+        "django.contrib.messages.middleware.MessageMiddleware",
+    ]
+    client = site.serve(cache_page(60)(counted(respond)), middleware=middleware)
+    assert [visit_of(client.get("/a/")) for _ in range(2)] == [("miss", why)] * 2
 
 
 BYPASSED = [
@@ -174,6 +216,26 @@ def test_a_host_that_is_not_allowed_is_refused_and_not_cached(
     assert get().content == b"1"
 
 
+class Tenant(str):
+    """An entry of ALLOWED_HOSTS that knows whether the host is still the site's."""
+
+    gone = False
+
+    def lower(self) -> str:
+        return "gone.example" if self.gone else super().lower()
+
+
+def test_a_host_that_an_object_answers_for_is_judged_each_time(
+    cached: Any, counted: Any, settings: Any
+) -> None:
+    tenant = Tenant("a.example")
+    settings.ALLOWED_HOSTS = [tenant]
+    get = cached(counted())
+    assert [get(headers={"host": "a.example"}).content for _ in range(2)] == [b"1", b"1"]
+    tenant.gone = True
+    assert get(headers={"host": "a.example"}).status_code == 400
+
+
 def test_headers_of_one_connection_are_not_kept(cached: Any, counted: Any) -> None:
     view = counted(
         Date="now",
@@ -245,6 +307,17 @@ def test_odd_urls_are_cached_like_any(cached: Any, counted: Any, url: str) -> No
     get = cached(counted())
     assert [response.content for response in get_twice(get, url)] == [b"1", b"1"]
     assert get("/else/").content == b"2"
+
+
+def test_queries_of_another_charset_are_told_apart(
+    cached: Any, counted: Any, settings: Any
+) -> None:
+    settings.DEFAULT_CHARSET = "latin-1"
+    get = cached(counted(lambda request, count: HttpResponse(request.GET["q"])))
+    # As UTF-8 these two are the same: no text.
+    for _ in range(2):
+        assert get("/page/?q=%E9").content == "é".encode("latin-1")
+        assert get("/page/?q=%E8").content == "è".encode("latin-1")
 
 
 @pytest.mark.parametrize("cookie", ["é=1", "=;;;=", "a" * 5000, 'a="\\073"; a=2'])

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 from blog.models import Author, Post, Tag
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group, Permission
+from django.contrib.contenttypes.models import ContentType
 from django.core import serializers
 from django.db.models.signals import post_save
 from viewcache import receivers, signals
@@ -105,6 +108,32 @@ def test_both_sides_of_a_relation(
         found = expired()
         assert tags_of(post, tag) <= found
         assert not tags_of(other) & found
+
+
+def test_a_relation_of_a_model_with_several(settings: Any, expired: Expired) -> None:
+    user = get_user_model().objects.create(username="ann")
+    group = Group.objects.create(name="g")
+    kind = ContentType.objects.get_for_model(Post)
+    permission, other = (
+        Permission.objects.create(codename=name, name=name, content_type=kind) for name in "ab"
+    )
+    user.groups.add(group)
+    user.user_permissions.add(permission)
+    settings.VIEWCACHE = {"EXPIRE_ON_SAVE": {"auth.Permission": None, "auth.Group": None}}
+    expired()
+    user.user_permissions.clear()
+    found = expired()
+    assert f"tag:auth.permission:{permission.pk}" in found
+    assert f"tag:auth.permission:{other.pk}" not in found
+    assert f"tag:auth.group:{group.pk}" not in found
+
+
+def test_a_row_that_was_gone_and_is_saved_anew(settings: Any, expired: Expired, post: Post) -> None:
+    with received(settings, Post=None):
+        Post.objects.all()._raw_delete("default")
+        expired()
+        post.save()
+        assert {f"path:{post.get_absolute_url()}", *tags_of(post)} <= expired()
 
 
 def test_fixtures_expire_nothing(settings: Any, expired: Expired, post: Post) -> None:

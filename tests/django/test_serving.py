@@ -6,6 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import viewcache
+from backends import ASYNC
+from django.core.cache import caches
 from django.http import HttpResponse
 from django.template import engines
 from django.template.response import TemplateResponse
@@ -14,7 +17,7 @@ from django.urls import path
 from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.cache import cache_control
-from viewcache import middleware, pipeline
+from viewcache import conf, middleware, pipeline
 from viewcache.decorators import cache_page
 
 if TYPE_CHECKING:
@@ -372,8 +375,6 @@ def test_arguments_and_settings_of_the_middleware(settings: Any) -> None:
 def test_pages_of_another_cache_are_found_and_expired_like_any(
     site: Any, counted: Any, settings: Any
 ) -> None:
-    import viewcache
-
     locmem = "django.core.cache.backends.locmem.LocMemCache"
     settings.CACHES = {
         "default": {"BACKEND": locmem, "LOCATION": "alias-default"},
@@ -381,12 +382,27 @@ def test_pages_of_another_cache_are_found_and_expired_like_any(
     }
     client = site.serve(cache_page(600, cache="pages")(counted()))
     assert [client.get("/a/").content for _ in range(2)] == [b"1", b"1"]
-    from django.core.cache import caches
-
     assert any(".p1." in key for key in caches["pages"]._cache)
     assert not any(".p1." in key for key in caches["default"]._cache)
     viewcache.expire(path="/a/")
     assert [client.get("/a/").content for _ in range(2)] == [b"2", b"2"]
+
+
+@pytest.mark.parametrize("backend", [ASYNC], indirect=True)
+@pytest.mark.parametrize("alias", ["default", "pages"])
+def test_an_async_client_of_the_backends_own(
+    site: Any, counted: Any, backend: Backend, settings: Any, alias: str
+) -> None:
+    main = settings.CACHES["default"]
+    settings.CACHES = {"default": main, "pages": {**main, "KEY_PREFIX": "pages"}}
+    client = site.serve(cache_page(600, cache=alias)(counted().coroutine()))
+    assert [client.get("/a/").content for _ in range(2)] == [b"1", b"1"]
+    viewcache.expire(path="/a/")
+    assert [client.get("/a/").content for _ in range(2)] == [b"2", b"2"]
+    # Something that is no generation lies where one should.
+    [key] = conf.site().generation_keys(["path:/a/"])
+    caches["default"].set(key, "something else", None)
+    assert [client.get("/a/").content for _ in range(2)] == [b"3", b"3"]
 
 
 def test_another_release_has_pages_of_its_own(site: Any, counted: Any, settings: Any) -> None:

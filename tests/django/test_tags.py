@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 import viewcache
+from blog.models import Author
 from django.http import HttpResponse
 from django.test import RequestFactory
 from django.urls import path
+from django.views import View
+from django.views.generic import DetailView
 from viewcache.decorators import cache_page
+from viewcache.mixins import CacheMixin
 
 
 def shows(*tags: Any) -> Any:
@@ -168,3 +172,94 @@ def test_a_tag_that_only_some_pages_of_a_url_carry(site: Any, counted: Any) -> N
     viewcache.expire(tag="a")
     assert "Age" in get("plain")
     assert "Age" not in get("tagged")
+
+
+# -- Generic views --------------------------------------------------------------------------------
+
+
+class ChangedMeanwhile:
+    """Another request changes the object, once, when this one has found it."""
+
+    done = False
+
+    def get_object(self, *args: Any, **kwargs: Any) -> Any:
+        found: Any = super().get_object(*args, **kwargs)  # type: ignore[misc]
+        if not type(self).done:
+            type(self).done = True
+            Author.objects.filter(pk=found.pk).update(name="new")
+            viewcache.expire(tag=found)
+        return found
+
+
+def shows_name(self: Any, context: Any, **kwargs: Any) -> HttpResponse:
+    return HttpResponse(context["object"].name)
+
+
+@pytest.fixture
+def author(transactional_db: None) -> Author:
+    return Author.objects.create(name="old", slug="one")
+
+
+@pytest.mark.parametrize("given", ["model", "queryset"])
+@pytest.mark.parametrize("url", ["<int:pk>/", "<slug:slug>/"])
+def test_an_object_is_tagged_however_it_is_found(
+    site: Any, author: Author, given: str, url: str
+) -> None:
+    named = {"model": Author} if given == "model" else {"queryset": Author.objects.all()}
+    body = {**named, "render_to_response": shows_name, "cache_timeout": 60}
+    view = type("Shown", (CacheMixin, DetailView), body)
+    client = site.serve(path(url, view.as_view()))
+    where = f"/{author.pk if 'pk' in url else author.slug}/"
+    assert bodies(client, where, where) == [b"old", b"old"]
+    Author.objects.update(name="new")
+    viewcache.expire(tag=["blog.author:0", "blog.author:None"])
+    assert bodies(client, where) == [b"old"]
+    viewcache.expire(tag=author)
+    assert bodies(client, where) == [b"new"]
+
+
+@pytest.mark.parametrize("url", ["<int:pk>/", "<slug:slug>/"])
+def test_an_object_that_changes_while_it_is_found_is_on_no_page_as_it_was(
+    site: Any, author: Author, url: str
+) -> None:
+    body = {"model": Author, "render_to_response": shows_name, "cache_timeout": 60}
+    view = type("Shown", (CacheMixin, ChangedMeanwhile, DetailView), {**body, "done": False})
+    client = site.serve(path(url, view.as_view()))
+    where = f"/{author.pk if 'pk' in url else author.slug}/"
+    client.get(where)
+    assert bodies(client, where, where) == [b"new", b"new"]
+
+
+@pytest.mark.parametrize("vary_on_read", [True, False])
+def test_a_page_of_a_user_is_left_out_whoever_watches(
+    site: Any, counted: Any, settings: Any, vary_on_read: bool
+) -> None:
+    settings.VIEWCACHE = {"VARY_ON_READ": vary_on_read}
+    count = counted()
+
+    class Page(CacheMixin, View):
+        cache_timeout = 60
+
+        def get(self, request: Any, **kwargs: Any) -> HttpResponse:
+            # Whoever watches a request makes another class of it.
+            watched = type(request.COOKIES) is not dict
+            return HttpResponse(f"{count(request).content.decode()} {watched}")
+
+    client = site.serve(Page.as_view(), middleware=[f"{__name__}.Users"])
+    user = {"headers": {"x-user": "ann"}}
+    pages = [f"{number} {vary_on_read}".encode() for number in (1, 2, 3)]
+    assert bodies(client, "/a/", "/a/") == [pages[0], pages[0]]
+    assert [client.get("/a/", **user).content for _ in range(2)] == pages[1:]
+    assert bodies(client, "/a/") == [pages[0]]
+
+
+class Users:
+    """Who asks says so in a header."""
+
+    def __init__(self, get_response: Any) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: Any) -> Any:
+        known = "HTTP_X_USER" in request.META
+        request.user = type("User", (), {"is_authenticated": known})()
+        return self.get_response(request)
