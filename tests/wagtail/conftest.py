@@ -1,3 +1,6 @@
-"""site/ is another Django project: its tests run in a process of their own (test_wagtail.py)."""
+"""
+site/ and site_of_pages/ are other Django projects: their tests run in processes of their own
+(test_wagtail.py).
+"""
 
-collect_ignore = ["site"]
+collect_ignore = ["site", "site_of_pages"]

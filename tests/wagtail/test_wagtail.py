@@ -1,4 +1,4 @@
-"""Runs the tests of site/, a Django project of its own, in a process of its own."""
+"""Runs the tests of site/ and site_of_pages/, Django projects of their own, each in a process."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import pytest
 
 pytest.importorskip("wagtail", reason="Wagtail is not installed")
 
-SITE = Path(__file__).parent / "site"
+HERE = Path(__file__).parent
 
 
-def test_a_site_of_wagtails() -> None:
+@pytest.mark.parametrize("site", ["site", "site_of_pages"])
+def test_a_site_of_wagtails(site: str) -> None:
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -22,7 +23,7 @@ def test_a_site_of_wagtails() -> None:
     }
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "pytest.ini", "."],
-        cwd=SITE,
+        cwd=HERE / site,
         env=environment,
         capture_output=True,
         text=True,

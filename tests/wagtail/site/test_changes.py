@@ -294,11 +294,15 @@ def test_languages(languages: Any) -> None:
         assert world.after(change, known="/en/") == []
 
 
-def test_a_group_that_may_see_a_page(world: Any) -> None:
+def test_a_group_that_may_see_a_page(world: Any, caplog: Any) -> None:
     restriction = PageViewRestriction.objects.create(
         page=fresh(world.one), restriction_type=PageViewRestriction.GROUPS
     )
     assert world.after(lambda: restriction.groups.add(Group.objects.create(name="g"))) == []
+    # From the other side of the relation.
+    other = Group.objects.create(name="o")
+    assert world.after(lambda: other.pageviewrestriction_set.add(restriction)) == []
+    assert caplog.text == ""
     assert world.after(restriction.delete) == []
     assert world.visitor.get("/news/one/").status_code == 200
 
