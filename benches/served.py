@@ -1,9 +1,9 @@
 """
 The site that is measured under a server: one page of 20 KB, at every path.
 
-``BENCH_SITE`` says what is around its view (see ``SITES``), ``BENCH_CACHE`` the backend and where
-it is, such as ``redis=redis://127.0.0.1:6379``. ``application`` is for WSGI, ``aapplication`` for
-ASGI.
+``BENCH_SITE`` says what is around its view (see ``SITES``; ``ALONE`` is no Django at all),
+``BENCH_CACHE`` the backend and where it is, such as ``redis=redis://127.0.0.1:6379``.
+``application`` is for WSGI, ``aapplication`` for ASGI.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ def _cached(package: str, *within: str) -> list[str]:
     ]
 
 
-SITES = {
+ALONE = "no Django"
+SITES: dict[str, list[str]] = {
+    ALONE: [],
     "bare": [],
     "django": _cached("django.middleware.cache"),
     "viewcache": _cached("viewcache.middleware"),
@@ -78,9 +80,36 @@ async def _aview(request: HttpRequest, anything: str) -> HttpResponse:
 is_async = os.environ.get("BENCH_ASYNC") == "1"
 urls.urlpatterns = [path("<path:anything>", _aview if is_async else _view)]
 
+#: What a hit sends with the page, more or less.
+_headers = {
+    "Content-Type": "text/html; charset=utf-8",
+    "Content-Length": str(len(_body)),
+    "Age": "0",
+    "Cache-Control": "max-age=600",
+    "Expires": "Thu, 01 Jan 2026 00:00:00 GMT",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+def _alone(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", list(_headers.items()))
+    return [_body]
+
+
+async def _aalone(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] != "http":
+        return
+    headers = [(name.encode(), value.encode()) for name, value in _headers.items()]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": _body})
+
+
 application: Any = None if is_async else get_wsgi_application()
 aapplication: Any = get_asgi_application() if is_async else None
-if SITE.endswith("early hits"):
+if SITE == ALONE:
+    application, aapplication = _alone, _aalone
+elif SITE.endswith("early hits"):
     from viewcache import asgi, wsgi
 
     if is_async:

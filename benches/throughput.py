@@ -52,8 +52,10 @@ SERVERS = {
         is_async=True,
     ),
 }
-#: Which sites are asked on which backend; the bare view needs none.
+#: Which sites are asked on which backend; the bare view and that without Django need
+#: none.
 SITES = [
+    ("no Django", "locmem"),
     ("bare", "locmem"),
     ("django", "locmem"),
     ("viewcache", "locmem"),

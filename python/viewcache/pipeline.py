@@ -279,8 +279,8 @@ async def aabandon(request: HttpRequest) -> None:
 
 def _put(visit: Visit, entries: list[Entry] | None) -> None:
     """Set the entries of a page; without any, give the turn to render it back."""
-    assert visit.store is not None  # it has looked up
     try:
+        assert visit.store is not None  # it has looked up
         if written := entries or visit.taught():
             visit.store.put(written)
         if entries:
@@ -294,8 +294,8 @@ def _put(visit: Visit, entries: list[Entry] | None) -> None:
 
 async def _aput(visit: Visit, entries: list[Entry] | None) -> None:
     """As ``_put``."""
-    assert visit.store is not None  # it has looked up
     try:
+        assert visit.store is not None  # it has looked up
         if written := entries or visit.taught():
             await visit.store.aput(written)
         if entries:
