@@ -69,6 +69,7 @@ current: ContextVar[Making | None] = ContextVar("viewcache_making", default=None
 
 def begin(**kwargs: Any) -> None:
     """A request begins: what is queried before its look-up is noted."""
+    _interrupt(current.get())
     was_open = any(databases.is_late(each) for each in connections.all(initialized_only=True))
     current.set(Making(None if was_open else conf.site().moment()))
     for connection in connections.all(initialized_only=True):
@@ -98,7 +99,21 @@ def ask(visit: Visit) -> None:
     """What was read before the look-up is what the page reads: it is asked for with the page."""
     making = current.get()
     if making is not None:
+        _interrupt(making, visit)
         visit.tags += _read_before(making)
+
+
+def _interrupt(making: Making | None, by: Visit | None = None) -> None:
+    """
+    A page that is being made asks for another by a request of its own: what it reads from here on
+    is not seen, nor is what that one shows. It is not stored.
+    """
+    if making is None or making.visit is None:
+        return
+    within = () if by is None else tuple(by.around)
+    for visit in making.visit.around:
+        if visit.lease is not None and visit not in within:
+            visit.refuse("another request was answered while it was made")
 
 
 def _read_before(making: Making) -> list[str]:

@@ -35,7 +35,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from viewcache import conf, lease, pipeline, stale, stampede, store, visit
+from viewcache import conf, expiry, lease, pipeline, stale, stampede, store, visit
 from viewcache.decorators import cache_page
 
 # -- One command at a time ------------------------------------------------------------------------
@@ -446,7 +446,8 @@ def at_another_time(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None
     for module in (pipeline, lease, stale, stampede, store, visit):
         monkeypatch.setattr(module, "time", time)
     monkeypatch.setattr(pipeline, "asyncio", types.SimpleNamespace(sleep=sleep))
-    monkeypatch.setattr(stale, "sync_to_async", in_this_thread)
+    for module in (expiry, stale):
+        monkeypatch.setattr(module, "sync_to_async", in_this_thread)
     # Thousands of tracebacks would be kept for the report of a failure.
     monkeypatch.setattr(stale, "_report", lambda *args: None)
 

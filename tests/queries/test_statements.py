@@ -22,7 +22,7 @@ from django.db.utils import ProgrammingError
 from django.http import HttpResponse
 from django.template import engines
 from django.template.response import SimpleTemplateResponse
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 from tracking import ReadsBefore, Site
 from viewcache import bindings, conf, databases, expiry, explain, pipeline, queries
 from viewcache.decorators import cache_page
@@ -465,6 +465,40 @@ def test_a_request_that_no_server_has_announced(tracked: Site, tag: Tag) -> None
     bindings.end()
 
 
+def by_a_handler(url: str) -> Any:
+    handler = BaseHandler()
+    handler.load_middleware()
+    return handler.get_response(RequestFactory().get(url))
+
+
+def by_a_client(url: str) -> Any:
+    return Client().get(url)
+
+
+@pytest.mark.parametrize("per_site", [True, False])
+@pytest.mark.parametrize("get_inner", [by_a_handler, by_a_client])
+def test_a_page_that_is_made_of_another_requests_answer(
+    tracked: Site, tag: Tag, get_inner: Callable[[str], Any], per_site: bool
+) -> None:
+    def view(request: Any) -> str:
+        if "inner" in request.path:
+            return str(Author.objects.count())
+        shown: str = get_inner("/inner/").content.decode()
+        return shown + Tag.objects.get(pk=tag.pk).name
+
+    get = tracked.serve(view, per_site=per_site)
+    # The inner page is rendered, and comes from the cache.
+    for _ in range(2):
+        assert get() == "0old"
+        assert tracked.status == "bypass"
+        assert tracked.reason == "another request was answered while it was made"
+    get("/inner/")
+    assert tracked.status == "hit"
+    rename()
+    Author.objects.create(name="a", slug="a")
+    assert get() == "1new"
+
+
 def test_a_cached_view_that_is_called_by_hand(tracked: Site, tag: Tag) -> None:
     view: Any = cache_page(600)(lambda request: HttpResponse(Tag.objects.get(pk=tag.pk).name))
 
@@ -546,6 +580,10 @@ def test_a_cached_view_in_a_cached_site(tracked: Site, tag: Tag) -> None:
         assert get() == name
         assert get() == name
         assert tracked.status == "hit"
+    rename("d")
+    visit = pipeline.visit_of(tracked.client.get("/page/").wsgi_request)
+    assert visit is not None
+    assert [each.status for each in visit.around] == ["stored", "stored"]
 
 
 @pytest.mark.usefixtures("unknown_function")
