@@ -32,6 +32,7 @@ from django.views.decorators.vary import vary_on_cookie
 from slots import pieces
 from slots.conftest import BETWEEN
 from viewcache import _core, expire, slot, slots
+from viewcache.decorators import cache_page
 from viewcache.middleware import CacheMiddleware
 
 
@@ -204,6 +205,20 @@ def test_a_template_response_of_a_view_within_both_halves(
     for name in ("Anna", "Bert", "Anna"):
         assert served.visitor(name=name).text() == f"<p>Hello, {name}!</p>"
     assert served.count == 1
+
+
+@pytest.mark.parametrize(
+    "decorate", [CacheMiddleware, lambda view: cache_page(60)(CacheMiddleware(view))]
+)
+def test_a_slot_that_is_made_when_both_halves_have_seen_the_response(
+    serve: Any, templates: Any, decorate: Any
+) -> None:
+    templates["page"] = TAGGED
+    served = serve(
+        lambda request: TemplateResponse(request, "page"), middleware=BETWEEN, decorate=decorate
+    )
+    for name in ("Anna", "Bert", "Anna"):
+        assert served.visitor(name=name).text() == f"<p>{name.upper()}</p>"
 
 
 def test_static_functions_of_a_class(serve: Any) -> None:
