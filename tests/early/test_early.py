@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -551,7 +552,23 @@ class Closing(LocMemCache):
         type(self).closed += 1
 
 
-@pytest.mark.parametrize("serve", [Wsgi], indirect=True, ids=["wsgi"])
+@pytest.fixture
+def djangos_receivers(no_database: None) -> Iterator[None]:
+    """All of Django's receivers are connected, as on a server."""
+    for signal in (request_started, request_finished):
+        signal.connect(close_old_connections)
+    yield
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)
+
+
+def as_on_a_server(test: Any) -> Any:
+    """Under WSGI, where Django's receivers may be left out."""
+    wsgi_alone = pytest.mark.parametrize("serve", [Wsgi], indirect=True, ids=["wsgi"])
+    return wsgi_alone(pytest.mark.usefixtures("djangos_receivers")(test))
+
+
+@as_on_a_server
 @pytest.mark.parametrize("another", [False, True], ids=["djangos", "and-another"])
 @pytest.mark.django_db
 def test_connections_are_seen_to_as_late(serve: Any, settings: Any, another: bool) -> None:
@@ -567,11 +584,8 @@ def test_connections_are_seen_to_as_late(serve: Any, settings: Any, another: boo
         heard.append("told")
 
     bounds = (request_started, request_finished)
-    for signal in bounds:
-        # The fixture has disconnected it.
-        signal.connect(close_old_connections)
-        if another:
-            signal.connect(other)
+    for signal in bounds if another else ():
+        signal.connect(other)
     if another:
         settings.VIEWCACHE = {"EARLY_SAFE": [f"{__name__}.{other.__qualname__}"]}
     try:
@@ -599,7 +613,23 @@ def test_connections_are_seen_to_as_late(serve: Any, settings: Any, another: boo
     finally:
         for signal in bounds:
             signal.disconnect(other)
-            signal.disconnect(close_old_connections)
+
+
+@as_on_a_server
+@pytest.mark.django_db
+def test_a_page_that_shows_an_early_hit_is_not_stored(serve: Any, settings: Any) -> None:
+    """Nobody knows what the inner page was made of."""
+    settings.VIEWCACHE = {"TRACK": True}
+
+    def view(request: HttpRequest, anything: str) -> HttpResponse:
+        if anything == "inner/":
+            return page(request)
+        return HttpResponse(site.get("/inner/").body)
+
+    site = serve(view)
+    _warm(site, "/inner/")
+    assert _is_early(site, "/inner/")
+    assert not _warm(site, "/outer/").is_hit
 
 
 def test_a_receiver_that_is_gone_changes_nothing(serve: Any) -> None:

@@ -17,6 +17,8 @@ from django.db import connections
 from django.dispatch import Signal
 from django.urls import set_urlconf
 
+from viewcache import bindings
+
 from .rules import receiver_name
 
 _CONNECTIONS = "django.db.close_old_connections"
@@ -29,7 +31,7 @@ _DJANGOS = {
         _CONNECTIONS,
     },
 }
-#: Ours are for whoever makes a page, and an early hit makes none.
+#: Ours are for whoever makes a page.
 _OURS = {"viewcache.bindings.begin", "viewcache.bindings.end"}
 #: The receivers of each signal when they were last found to be no others.
 _plain: dict[Signal, Any] = {}
@@ -58,6 +60,8 @@ def finished() -> None:
 
 def _is_plain(signal: Signal) -> bool:
     """Has this signal Django's own receivers, and no others?"""
+    if bindings.current.get() is not None:
+        return False  # A view asks for the page within its own, and ours is to hear of it.
     now: Any = signal.receivers
     if now == _plain.get(signal):
         return True
