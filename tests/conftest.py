@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from backends import BACKENDS, SERVERS, Backend, cache_settings, close_connections
 from django.conf import settings
+from django.core.cache.backends import locmem
 from django.core.management import call_command
 from django.test import override_settings
 from servers import Server, ServerMissingError, running
@@ -22,6 +23,12 @@ if IN_CI and (missing := [name for name in _OPTIONAL if find_spec(name) is None]
     raise pytest.UsageError(
         f"{', '.join(missing)} not installed: run `pip install --group test`, or unset CI."
     )
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """What runs the tests more than once in a process, as mutmut does, finds no pages of before."""
+    for entries in (*locmem._caches.values(), *locmem._expire_info.values()):  # type: ignore[attr-defined]
+        entries.clear()
 
 
 # i18n_patterns() asks USE_I18N when the URLs are imported, and that must be no test's own.

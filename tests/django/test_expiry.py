@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 from django.urls import NoReverseMatch, path, reverse, reverse_lazy
 from django.utils import cache as django_cache
+from django.utils import timezone
 from django.utils.functional import lazystr
 from django.utils.translation import gettext_lazy, override
 from viewcache.decorators import cache_page
@@ -227,21 +229,32 @@ def test_lazy_urls() -> None:
 # -- What stock Django stored ---------------------------------------------------------------------
 
 
-def stored_by_django(origin: str) -> Callable[[], bool]:
+def stored_by_django(origin: str, prefix: str | None = None) -> Callable[[], bool]:
     """Have Django store what a page of this origin varies on; does it still find that?"""
     scheme, _, host = origin.partition("://")
     request = RequestFactory().get("/page/", secure=scheme == "https", headers={"host": host})
-    django_cache.learn_cache_key(request, HttpResponse(headers={"Vary": "Accept"}), 600)
-    return lambda: django_cache.get_cache_key(request) is not None
+    django_cache.learn_cache_key(request, HttpResponse(headers={"Vary": "Accept"}), 600, prefix)
+    return lambda: django_cache.get_cache_key(request, prefix) is not None
 
 
 @pytest.mark.parametrize(
     ("more", "origin", "given"),
     [
         ({"ALLOWED_HOSTS": ["a.example", ".b.example"]}, "https://b.example", "/page/"),
-        ({"ALLOWED_HOSTS": [], "DEBUG": True}, "http://localhost:8000", "/page/"),
+        *(
+            ({"ALLOWED_HOSTS": [], "DEBUG": True, **more}, f"http://{host}", "/page/")
+            for more, host in [
+                ({}, "localhost"),
+                ({}, "localhost:8000"),
+                ({}, "127.0.0.1"),
+                ({}, "127.0.0.1:8000"),
+                ({}, "[::1]"),
+                ({"VIEWCACHE": {"HOSTS": ["shop.localhost"]}}, "shop.localhost"),
+            ]
+        ),
         ({"VIEWCACHE": {"HOSTS": ["c.example"]}}, "http://c.example", "/page/"),
         ({}, "https://d.example:8443", "https://d.example:8443/page/?a=1"),
+        ({}, "https://d.example", "HTTPS://d.example/page/?next=http://a.example/"),
         ({"USE_TZ": False}, "http://e.example", "http://e.example/page/"),
         ({"USE_I18N": False}, "http://f.example", "http://f.example/page/"),
     ],
@@ -253,13 +266,41 @@ def test_what_stock_django_stored_is_deleted(
         setattr(settings, name, value)
     is_there = stored_by_django(origin)
     assert is_there()
-    assert viewcache.expire_view_cache(given).expired
+    done = viewcache.expire_view_cache(given)
+    assert done.expired
+    assert re.fullmatch(
+        r"every variant of /page/ expired; [1-9]\d* entries of stock Django deleted", done.reason
+    )
     assert not is_there()
+    assert viewcache.expire_view_cache(given) == (True, "every variant of /page/ expired")
+
+
+@pytest.mark.parametrize("stored_with", ["theirs", "site's", ""])
+def test_what_stock_django_stored_with_a_prefix(settings: Any, stored_with: str) -> None:
+    """The one that is named, or the site's, and the one that a decorator has by itself."""
+    settings.ALLOWED_HOSTS = ["a.example"]
+    settings.CACHE_MIDDLEWARE_KEY_PREFIX = "site's"
+    is_there = stored_by_django("http://a.example", stored_with)
+    viewcache.expire_view_cache("/page/", key_prefix="another's")
+    assert is_there() == (stored_with != "")
+    viewcache.expire_view_cache("/page/", key_prefix="theirs")
+    assert is_there() == (stored_with == "site's")
+    viewcache.expire_view_cache("/page/")
+    assert not is_there()
+
+
+def test_what_stock_django_stored_for_another_zone(settings: Any) -> None:
+    settings.ALLOWED_HOSTS = ["a.example"]
+    with timezone.override("Asia/Tokyo"):
+        is_there = stored_by_django("http://a.example")
+        assert is_there()
+        viewcache.expire_view_cache("/page/")
+        assert not is_there()
 
 
 @pytest.mark.django_db(transaction=True)
 def test_the_sites_table_names_hosts_of_stock_django(settings: Any) -> None:
-    settings.ALLOWED_HOSTS = ["*"]
+    settings.ALLOWED_HOSTS = ["*", "h.example"]
     settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "django.contrib.sites"]
     from django.contrib.sites.models import Site
 
@@ -270,8 +311,10 @@ def test_the_sites_table_names_hosts_of_stock_django(settings: Any) -> None:
         viewcache.expire_view_cache("/page/")
         assert is_there()
         Site.objects.create(domain="g.example", name="g")
+        another = stored_by_django("https://h.example")
         viewcache.expire_view_cache("/page/")
         assert not is_there()
+        assert not another()
     finally:
         with connection.schema_editor() as editor:
             editor.delete_model(Site)

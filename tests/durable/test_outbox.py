@@ -373,3 +373,22 @@ def test_without_its_table_it_says_so_and_goes_on(
         viewcache.expire(path="/a/")
     assert "its table is missing; run manage.py migrate" in caplog.text
     assert isinstance(cache.get(key()), int)
+
+
+@pytest.mark.parametrize("is_down", [False, True], ids=["up", "down"])
+def test_expire_view_cache_is_owed_where_it_fails_after_the_commit(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, is_down: bool
+) -> None:
+    with transaction.atomic():
+        assert viewcache.expire_view_cache("/a/").expired
+        before = Store().generations.get(key())
+        if is_down:
+            down = Down(monkeypatch)
+    assert PendingExpiry.objects.count() == is_down
+    said = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert said == (["viewcache could not expire path:/a/ after the commit."] if is_down else [])
+    if is_down:
+        down.up()
+        call_command("viewcache", "deliver", verbosity=0)
+        assert PendingExpiry.objects.count() == 0
+    assert Store().generations.get(key()) not in (None, CLOSED, before)
