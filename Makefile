@@ -114,6 +114,18 @@ mutants: $(DONE)/venv ## Which changes of keys, records and freshness no Rust te
 	LD_LIBRARY_PATH="$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))'):$${LD_LIBRARY_PATH:-}" \
 	    cargo mutants --timeout 60 $(foreach name,signer key record generation lookup/judge,-f src/$(name).rs) -- --lib -- --skip sql::
 
+.PHONY: mutants-python
+mutants-python: build servers ## The same of the Python package, by mutmut: make mutants-python ARGS='viewcache.scopes*'
+# In a tree and an environment of its own, where the package is not the one that is installed here.
+	rm -rf .build/mutants && mkdir -p .build/mutants/src
+	cp -r python/viewcache .build/mutants/src && cp -r tests examples README.md pyproject.toml .build/mutants
+	cp tests/mutmut.cfg .build/mutants/setup.cfg
+	$(BIN)/python -m venv .build/mutants/.venv
+	.build/mutants/.venv/bin/python -m pip install --quiet 'mutmut>=3.8,<4'
+	packages="import sysconfig; print(sysconfig.get_path('purelib'))"; \
+	    $(BIN)/python -c "$$packages" > "$$(.build/mutants/.venv/bin/python -c "$$packages")/tests.pth"
+	cd .build/mutants && .venv/bin/mutmut run --max-children 1 $(ARGS) && .venv/bin/mutmut results
+
 .PHONY: deny
 deny: ## Licences, sources and versions of the Rust dependencies; needs `cargo install cargo-deny`
 	cargo deny --locked check licenses bans sources
