@@ -24,10 +24,11 @@ from django.template import engines
 from django.template.response import SimpleTemplateResponse
 from django.test import Client, RequestFactory
 from tracking import ReadsBefore, Site
-from viewcache import bindings, conf, databases, expiry, explain, pipeline, queries
+from viewcache import bindings, breaker, conf, databases, expiry, explain, pipeline, queries
 from viewcache.decorators import cache_page
 from viewcache.fetched import Fetched
 from viewcache.middleware import CacheMiddleware
+from viewcache.store import Store
 
 
 @pytest.fixture(autouse=True)
@@ -463,6 +464,44 @@ def test_a_request_that_no_server_has_announced(tracked: Site, tag: Tag) -> None
             assert name in response.content.decode()
         assert name in response.content.decode()
     bindings.end()
+
+
+@pytest.mark.parametrize("command", ["fetch", "renew"])
+def test_a_cache_that_fails_while_a_view_queries(
+    tracked: Site,
+    tag: Tag,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    command: str,
+) -> None:
+    """The view answers, nothing is stored, and the cache is left alone for a moment."""
+
+    def fail(*args: Any) -> Any:
+        raise ConnectionError("down")
+
+    is_down = True
+
+    def view(request: Any) -> str:
+        with monkeypatch.context() as patched:
+            if is_down:
+                patched.setattr(Store, command, fail)
+            return Tag.objects.get(pk=tag.pk).name
+
+    get = tracked.serve(view)
+    try:
+        assert get() == "old"
+        assert (tracked.status, tracked.reason) == ("bypass", "cache fault")
+        assert breaker.any_failing()
+        [said] = [record.getMessage() for record in caplog.records]
+        assert said == (
+            "viewcache could not read the generations of a query (ConnectionError: down); "
+            "the view answers."
+        )
+    finally:
+        breaker.reset()
+    is_down = False
+    assert get() == "old"
+    assert tracked.status == "stored"
 
 
 def by_a_handler(url: str) -> Any:
