@@ -194,7 +194,7 @@ _WAY = """## What stands in the way
 - **Early hits** leave out the request, the URL and the middleware; they look after connections as
   Django's two signals of a request do, judge the request, and check the page and its generations
   in the cache, where a bare view does nothing. On gunicorn the server takes most of the time: what
-  is asked there is more than the server alone gives.
+  is asked there is all that it gives without Django.
 - **A miss and store** asks the installed Django whether the page may be stored, after it has been
   watched for what it reads; and it writes three entries where stock Django writes two: the page,
   the turn to render it, and, when a process first stores a page, its place in the inventory.
