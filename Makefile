@@ -112,7 +112,7 @@ coverage-rust: $(DONE)/venv ## Lines of src/ that the Rust tests take; needs `ca
 .PHONY: mutants
 mutants: $(DONE)/venv ## Which changes of keys, records and freshness no Rust test sees; needs `cargo install cargo-mutants`
 	LD_LIBRARY_PATH="$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))'):$${LD_LIBRARY_PATH:-}" \
-	    cargo mutants --timeout 60 $(foreach name,signer key record generation lookup/judge,-f src/$(name).rs) -- --lib -- --skip sql::
+	    cargo mutants --timeout 60 $(foreach name,signer key record generation guard lookup/judge lookup/scopes,-f src/$(name).rs) -- --lib -- --skip sql::
 
 .PHONY: mutants-python
 mutants-python: build servers ## The same of the Python package, by mutmut: make mutants-python ARGS='viewcache.scopes*'

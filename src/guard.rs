@@ -184,4 +184,13 @@ mod tests {
         assert!(!none.of("a").is_older(1, none.moment()));
         assert_eq!(none.known().len(), 0);
     }
+
+    #[test]
+    fn long_scopes_are_counted_by_their_length() {
+        let guards = Guards::new([1; 32], 20);
+        for n in 0..10 {
+            let _ = guards.of(&format!("path:/{n}/{}", "x".repeat(1000)));
+        }
+        assert_eq!(guards.known().len(), 2);
+    }
 }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import viewcache
 from blog.models import Author
+from django.contrib.auth.models import Group
 from django.core.cache import cache
 from django.db import connection
 from django.http import HttpResponse
@@ -19,6 +20,7 @@ from django.utils import cache as django_cache
 from django.utils import timezone
 from django.utils.functional import lazystr
 from django.utils.translation import gettext_lazy, override
+from viewcache import scopes
 from viewcache.decorators import cache_page
 
 if TYPE_CHECKING:
@@ -210,6 +212,14 @@ def test_an_object_is_its_url_in_every_language_and_its_tag(author: Author) -> N
     both = viewcache.expire(obj=[author, other]).scopes
     assert f"tag:blog.author:{other.pk}" in both
     assert len(both) == 6
+
+
+def test_an_object_without_a_url_is_its_tag() -> None:
+    assert viewcache.expire(obj=Group(pk=3)).scopes == ("tag:auth.group:3",)
+
+
+def test_an_item_that_is_a_full_url_is_its_path() -> None:
+    assert scopes.item_scopes("https://a.example/a/") == ["path:/a/"]
 
 
 def test_objects_and_models_are_tags(author: Author) -> None:
