@@ -796,45 +796,36 @@ def test_cascades_and_set_null(tracked: Site) -> None:
     assert get() == "None"
 
 
-class Folder(models.Model):
+class OfATest(models.Model):
+    """Its table is made by a test."""
+
+    class Meta:
+        abstract = True
+        app_label = "blog"
+        managed = False
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+class Folder(OfATest):
     """With what is in it the database deletes what is in that."""
 
     parent = models.ForeignKey(
         "self", getattr(models, "DB_CASCADE", models.CASCADE), null=True, related_name="+"
     )
 
-    class Meta:
-        app_label = "blog"
-        managed = False
 
-    def __str__(self) -> str:
-        return str(self.pk)
-
-
-class Document(models.Model):
+class Document(OfATest):
     folder = models.ForeignKey(
         Folder, getattr(models, "DB_CASCADE", models.CASCADE), related_name="+"
     )
 
-    class Meta:
-        app_label = "blog"
-        managed = False
 
-    def __str__(self) -> str:
-        return str(self.pk)
-
-
-class Line(models.Model):
+class Line(OfATest):
     document = models.ForeignKey(
         Document, getattr(models, "DB_CASCADE", models.CASCADE), related_name="+"
     )
-
-    class Meta:
-        app_label = "blog"
-        managed = False
-
-    def __str__(self) -> str:
-        return str(self.pk)
 
 
 @pytest.mark.skipif(not hasattr(models, "DB_CASCADE"), reason="Django 6.1 has it first")
