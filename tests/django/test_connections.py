@@ -11,7 +11,7 @@ from unittest import mock
 
 import pytest
 from backends import Backend
-from django.core.cache import caches, close_caches
+from django.core.cache import CacheKeyWarning, caches, close_caches
 from django.core.cache.backends.locmem import LocMemCache
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncRequestFactory, RequestFactory
@@ -44,6 +44,23 @@ def _get() -> Any:
     # As at the end of each request: Django closes the caches that it knows.
     close_caches()
     return response
+
+
+@pytest.mark.parametrize("backend", ["locmem", "redis"], indirect=True)
+@pytest.mark.parametrize("of_its_own", [False, True])
+def test_django_warns_of_a_prefix_that_is_not_portable(
+    backend: Backend, settings: Any, of_its_own: bool
+) -> None:
+    more = {"KEY_FUNCTION": f"{__name__}.of_a_site"} if of_its_own else {}
+    settings.CACHES = {"default": {**settings.CACHES["default"], "KEY_PREFIX": "a b", **more}}
+    with pytest.warns(CacheKeyWarning, match="a b"):
+        _get()
+    # What is read is not looked at, and was valid or warned of when it was written.
+    assert "Age" in _get().headers
+
+
+def of_a_site(key: str, key_prefix: str, version: int) -> str:
+    return f"site:{key_prefix}:{version}:{key}"
 
 
 @SHARED
