@@ -109,11 +109,11 @@ impl Scopes {
             used: false,
             remembered: false,
         });
-        if self.places.is_empty() && at == FEW {
+        if !self.places.is_empty() {
+            self.places.insert(ByText(guard), at);
+        } else if at == FEW {
             let guards = self.all.iter().map(|scope| Arc::clone(&scope.guard));
             self.places = guards.map(ByText).zip(0..).collect();
-        } else if at > FEW {
-            self.places.insert(ByText(guard), at);
         }
         at
     }
@@ -173,6 +173,55 @@ impl Eq for ByText {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A cache that has this generation of every scope, or a mark that it has none for now.
+    struct Everywhere(Option<u64>);
+
+    impl Found for Everywhere {
+        fn generation(&self, _key: &str) -> Option<u64> {
+            self.0
+        }
+
+        fn moment(&self, _key: &str) -> Option<u64> {
+            None
+        }
+
+        fn bytes(&self, _key: &str) -> Option<&[u8]> {
+            None
+        }
+
+        fn is_closed(&self, _key: &str) -> bool {
+            self.0.is_none()
+        }
+    }
+
+    #[test]
+    fn what_was_read_first_stands() {
+        let mut scopes = Scopes::new(&[], Arc::new(Guards::new([1; 32], 0)));
+        scopes.of("tag:open");
+        scopes.read_generations(&Everywhere(Some(1)));
+        scopes.of("tag:closed");
+        scopes.read_generations(&Everywhere(None));
+        scopes.of("tag:new");
+        scopes.read_generations(&Everywhere(Some(2)));
+        let read: Vec<_> = scopes
+            .all()
+            .iter()
+            .map(|s| (s.generation, s.closed))
+            .collect();
+        assert_eq!(read, [(Some(1), false), (None, true), (Some(2), false)]);
+        assert_eq!(scopes.unread().count(), 0);
+    }
+
+    #[test]
+    fn generations_are_noted_beyond_those_of_the_path() {
+        let guards = Arc::new(Guards::new([1; 32], 100));
+        let mut scopes = Scopes::new(&["path:/".to_string()], Arc::clone(&guards));
+        scopes.of("tag:a");
+        scopes.read_generations(&Everywhere(Some(1)));
+        assert!(guards.of("tag:a").is_older(1, guards.moment()));
+        assert!(!guards.of("path:/").is_older(1, guards.moment()));
+    }
 
     #[test]
     fn each_is_there_once_however_many_they_are() {
