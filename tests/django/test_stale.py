@@ -422,6 +422,24 @@ def test_inside_a_transaction_soft_and_hard_wait_for_the_commit() -> None:
     assert _tokens("/a/", "/b/") == after
 
 
+@pytest.mark.django_db(transaction=True)
+def test_in_a_transaction_that_django_does_not_manage_soft_is_hard() -> None:
+    """It has one way to write for all that it gathers, and hard expires what soft does."""
+    from django.db import transaction
+
+    viewcache.expire(path="/a/")
+    [before] = _tokens("/a/")
+    transaction.set_autocommit(False)
+    try:
+        with transaction.atomic():
+            viewcache.expire(path="/a/", soft=True)
+        transaction.commit()
+    finally:
+        transaction.set_autocommit(True)
+    [after] = _tokens("/a/")
+    assert after >> 8 != before >> 8
+
+
 def _tokens(*paths: str) -> list[int]:
     from viewcache import conf
 

@@ -13,8 +13,10 @@ from django.test import RequestFactory
 from django.urls import path
 from django.views import View
 from django.views.generic import DetailView
+from viewcache import breaker
 from viewcache.decorators import cache_page
 from viewcache.mixins import CacheMixin
+from viewcache.store import Store
 
 
 def shows(*tags: Any) -> Any:
@@ -110,6 +112,48 @@ def test_a_tag_is_no_path(site: Any, counted: Any) -> None:
 def test_without_a_cache_a_tag_does_nothing(site: Any, counted: Any) -> None:
     client = site.serve(counted(shows("a")))
     assert bodies(client, "/a/", "/a/") == [b"1", b"2"]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("command", ["fetch", "claim"])
+def test_a_cache_that_fails_while_a_view_tags(
+    site: Any,
+    visit_of: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    command: str,
+    asynchronous: bool,
+) -> None:
+    """The view answers, nothing is stored, and the cache is left alone for a moment."""
+
+    def fail(*args: Any) -> Any:
+        raise ConnectionError("down")
+
+    is_down = True
+
+    def tags(request: Any, anything: str) -> HttpResponse:
+        with monkeypatch.context() as patched:
+            if is_down:
+                patched.setattr(Store, f"a{command}" if asynchronous else command, fail)
+            if asynchronous:
+                asyncio.run(viewcache.atag(request, "a"))
+            else:
+                viewcache.tag(request, "a")
+        return HttpResponse("fine")
+
+    client = site.serve(cache_page(60)(tags))
+    try:
+        response = client.get("/a/")
+        assert (response.content, visit_of(response)) == (b"fine", ("bypass", "cache fault"))
+        assert breaker.any_failing()
+        assert [record.getMessage() for record in caplog.records] == [
+            "viewcache could not read the generation of a tag (ConnectionError: down); "
+            "the view answers."
+        ]
+    finally:
+        breaker.reset()
+    is_down = False
+    assert visit_of(client.get("/a/"))[0] == "stored"
 
 
 def test_it_says_whether_what_was_read_before_is_guarded(site: Any, counted: Any) -> None:

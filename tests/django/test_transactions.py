@@ -182,20 +182,28 @@ def test_what_a_transaction_shows_itself_is_stored_for_nobody(
     assert [client.get("/a/").content for _ in range(2)] == [b"2", b"2"]
 
 
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("count", [1, 20, 21])
 def test_at_the_commit_a_fault_is_logged_and_the_rest_runs(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, count: int, soft: bool
 ) -> None:
     ran = []
 
     def broken(self: Store, entries: Any) -> None:
         raise ConnectionError("down")
 
-    monkeypatch.setattr(Store, "write", broken)
+    monkeypatch.setattr(Store, "soften" if soft else "write", broken)
     with caplog.at_level(logging.ERROR, "viewcache.expiry"), transaction.atomic():
-        viewcache.expire(path="/a/")
+        viewcache.expire(path=[f"/{number}/" for number in range(count)], soft=soft)
         transaction.on_commit(lambda: ran.append(1))
     assert ran == [1]
-    assert "could not expire path:/a/" in caplog.text
+    named = ", ".join(f"path:/{number}/" for number in range(20)[:count])
+    [said] = caplog.records
+    assert said.exc_info
+    assert said.getMessage() == (
+        f"viewcache could not expire {named}{' …' if count > 20 else ''}. "
+        "Pages may be old until their timeout; expire again when the cache is back."
+    )
 
 
 def test_a_test_case_that_captures_callbacks_sees_each_expiry_once(

@@ -139,6 +139,29 @@ def _refuse(*args: Any) -> None:
     raise KeyError("refused")
 
 
+def test_a_soft_expiry_of_a_transaction_is_a_hard_one() -> None:
+    """It may be delivered by whoever knows its scopes and nothing else."""
+    viewcache.expire(path="/a/")
+    before = cache.get(key())
+    with transaction.atomic():
+        viewcache.expire(path="/a/", soft=True)
+    assert cache.get(key()) >> 8 != before >> 8
+
+
+def test_what_the_cache_did_not_take_is_said_to_be_kept(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    owe(monkeypatch, path=["/a/", "/b/"])
+    said = [record for record in caplog.records if record.name == "viewcache.expiry"]
+    assert [record.getMessage() for record in said] == [
+        "viewcache could not close pages before a commit (ConnectionError: down); old ones may be "
+        "served until they are expired.",
+        "viewcache could not expire path:/a/, path:/b/. "
+        "It is kept in the database, and tried again.",
+    ]
+    assert said[1].exc_info
+
+
 def test_where_it_is_off_there_is_no_query_and_nothing_is_patched(settings: Any) -> None:
     settings.VIEWCACHE = {"EXPIRE_ON_SAVE": {"blog.Author": None}}
     assert Model.save_base is durable._save_base
