@@ -150,22 +150,29 @@ def test_what_is_no_tag(given: Any) -> None:
         viewcache.expire(tag=given)
 
 
+NOTHING = (
+    "Nothing to expire was given. Give path, tree, tag, view or obj; to expire the whole site, "
+    "call expire(everything=True)."
+)
+NO_VIEW = "args and kwargs were given without a view. Name the view, too."
+
+
 @pytest.mark.parametrize(
-    "given",
+    ("given", "says"),
     [
-        {},
-        {"path": None},
-        {"everything": False},
-        {"everything": None},
-        {"path": None, "tag": None, "obj": None, "view": None, "tree": None},
-        {"using": "default"},
-        {"args": [1]},
-        {"kwargs": {"pk": 1}},
-        {"path": "/a/", "kwargs": {"pk": 1}},
+        ({}, NOTHING),
+        ({"path": None}, NOTHING),
+        ({"everything": False}, NOTHING),
+        ({"everything": None}, NOTHING),
+        ({"path": None, "tag": None, "obj": None, "view": None, "tree": None}, NOTHING),
+        ({"using": "default"}, NOTHING),
+        ({"args": [1]}, NO_VIEW),
+        ({"kwargs": {"pk": 1}}, NO_VIEW),
+        ({"path": "/a/", "kwargs": {"pk": 1}}, NO_VIEW),
     ],
 )
-def test_nothing_is_never_everything(given: Any) -> None:
-    with pytest.raises(ValueError, match=r"Nothing to expire|without a view"):
+def test_nothing_is_never_everything(given: Any, says: str) -> None:
+    with pytest.raises(ValueError, match="^" + re.escape(says) + "$"):
         viewcache.expire(**given)
 
 
@@ -376,6 +383,24 @@ def test_aexpire_on_every_backend(backend: Backend, site: Any, counted: Any, set
 def test_aexpire_refuses_what_expire_refuses(given: Any) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
         asyncio.run(viewcache.aexpire(**given))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"path": "/a/", "tag": "b"},
+        {"tree": ["/a/", "/b/"]},
+        {"view": "blog:author", "kwargs": {"slug": "one"}},
+        {"view": "blog:archive_year", "args": [2026]},
+        {"obj": Group(pk=3)},
+        {"everything": True},
+    ],
+    ids=lambda given: "-".join(given),
+)
+def test_aexpire_takes_what_expire_takes(given: Any) -> None:
+    done = viewcache.expire(**given)
+    assert done.scopes
+    assert asyncio.run(viewcache.aexpire(**given)) == done
 
 
 def test_an_expiry_leaves_no_page_to_a_process_that_forgot_nothing(site: Any, counted: Any) -> None:

@@ -226,28 +226,39 @@ def test_async_code_within_a_transaction_waits_for_its_commit(soft: bool) -> Non
         assert aexpire(path="/a/", soft=soft) == (("path:/a/",), True)
         assert expired() == []
     assert expired() == ["/a/"]
+    # Of a soft one the first is hard: there was nothing to count.
+    [before] = expired.before
+    with transaction.atomic():
+        aexpire(path="/a/", soft=soft)
+    [after] = expired.now()
+    assert (after >> 8 == before >> 8) is soft
+    expired()
     with suppress(RollBackError), transaction.atomic():
         aexpire(path="/a/", soft=soft)
         raise RollBackError
     assert expired() == []
 
 
+@pytest.mark.parametrize("soft", [False, True])
 def test_async_code_that_is_let_have_a_transaction_waits_for_its_commit(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, soft: bool
 ) -> None:
     """As in a notebook."""
     monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+    viewcache.expire(path="/a/")
     expired = Watch("/a/")
+    [before] = expired.before
 
     async def change() -> None:
         with transaction.atomic():
-            assert (await viewcache.aexpire(path="/a/")).waits
+            assert (await viewcache.aexpire(path="/a/", soft=soft)).waits
             assert expired() == []
         # Django never closes one to SQLite in memory.
         connection.connection.close()
 
     asyncio.run(change())
     assert expired() == ["/a/"]
+    assert (expired.before[0] >> 8 == before >> 8) is soft
 
 
 def test_expire_view_cache_expires_at_once_and_again_after_the_commit() -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from io import StringIO
 from typing import Any
 
 import pytest
 import viewcache
+from asgiref.sync import async_to_sync
 from blog.models import Author
 from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
@@ -201,6 +203,25 @@ def test_the_row_is_in_the_database_of_the_change(
     assert PendingExpiry.objects.using("other").count() == 1
     assert outbox.deliver() == 1
     assert not PendingExpiry.objects.using("other").exists()
+
+
+@pytest.mark.parametrize("unsafe", [False, True], ids=["by-async_to_sync", "unsafe"])
+def test_async_code_names_the_database_of_the_change(
+    other_database: Any, monkeypatch: pytest.MonkeyPatch, unsafe: bool
+) -> None:
+    async def change() -> viewcache.Expiry:
+        other = connections["other"]  # The event loop's own.
+        monkeypatch.setattr(other, "ensure_connection", lambda: other.connection or other.connect())
+        with closing(other), transaction.atomic(using="other"):
+            return await viewcache.aexpire(path="/a/", using="other")
+
+    if unsafe:
+        monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+        assert asyncio.run(change()).waits
+    else:
+        with transaction.atomic(using="other"):
+            assert async_to_sync(viewcache.aexpire)(path="/a/", using="other").waits
+    assert isinstance(cache.get(key()), int)
 
 
 def test_a_router_may_keep_it_out_and_that_is_said_once(
