@@ -20,6 +20,7 @@ pub mod guard;
 pub mod inventory;
 pub mod key;
 pub mod lookup;
+pub mod pickle;
 #[cfg(feature = "python")]
 mod python;
 pub mod query;

@@ -5,7 +5,7 @@ Times are seconds since the epoch. A scope is text: ``path:/blog/``, ``tree:/blo
 Nothing here does I/O, except the three functions that are handed Django cache objects.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 from django.core.cache.backends.base import BaseCache
@@ -35,6 +35,7 @@ __all__ = [
     "new_rows",
     "query_pairs",
     "read_cache_control",
+    "read_local_memory",
     "read_vary",
     "row_scope",
     "scope_of_tag",
@@ -484,6 +485,22 @@ def scopes_of_tree(path: str) -> list[str]:
 
 def scope_of_tag(tag: str) -> str:
     """The scope of a tag. Raises ``ValueError`` for what is no tag."""
+
+def read_local_memory(
+    entries: dict[str, bytes],
+    ends: dict[str, float | None],
+    name: str | Callable[[str], str],
+    pages: Sequence[str],
+    others: Sequence[str],
+    now: float,
+) -> tuple[dict[str, Any], list[tuple[str, bytes]], list[str]]:
+    """
+    Read keys of Django's ``LocMemCache``, whose lock is held, from the ordered dictionary of its
+    entries and that of their ends. A key's name there is this prefix and it, or what this makes.
+
+    Returns what was found, what is still pickled, and the names that have expired. Of large bytes
+    under the first keys it is the pickle in which they lie, where they begin, where they end.
+    """
 
 def read_vary(header: str) -> tuple[list[str] | None, str | None]:
     """The header names of ``Vary``, lower case; or ``None`` and why it forbids storing."""

@@ -17,7 +17,8 @@ import os
 import pickle
 import time
 from asyncio import _get_running_loop
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -27,6 +28,8 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.memcached import PyMemcacheCache
 from django.core.cache.backends.redis import RedisCache, RedisCacheClient
 from django.core.signals import setting_changed
+
+from . import _core
 
 #: Seconds that pymemcache waits for an answer, unless ``OPTIONS`` say so: as redis-py does.
 _SECONDS = 5
@@ -48,6 +51,11 @@ def of(alias: str) -> BaseCache:
         # pool that all of them shared would run out of connections.
         return _twin(alias)
     return found
+
+
+def is_kept(alias: str) -> bool:
+    """Is the backend of this alias, which has been asked for, none that Django would close?"""
+    return _kept.get(alias) is not None
 
 
 def renewed(alias: str, failed: BaseCache) -> BaseCache | None:
@@ -136,16 +144,15 @@ class _OwnKeys(BaseCache):
 
     _is_validated = False
 
-    def _names(self, keys: Iterable[str], version: int | None) -> list[tuple[str, str]]:
-        """Keys, each with its name in the cache."""
+    def _name(self, version: int | None) -> str | Callable[[str], str]:
+        """What stands before a key in its name in the cache; or what makes the name of it."""
         if self.key_func is default_key_func:
-            # What that function makes of a key.
-            prefix = f"{self.key_prefix}:{self.version if version is None else version}:"
-            return [(key, prefix + key) for key in keys]
-        return [(key, self.make_key(key, version)) for key in keys]
+            return f"{self.key_prefix}:{self.version if version is None else version}:"
+        return partial(self.make_key, version=version)
 
     def make_and_validate_key(self, key: str, version: int | None = None) -> str:
-        [(_, name)] = self._names([key], version)
+        made = self._name(version)
+        name = made + key if isinstance(made, str) else made(key)
         if self.key_func is not default_key_func or not self._is_validated:
             self.validate_key(name)
             self._is_validated = True
@@ -160,7 +167,11 @@ class _RedisCache(_OwnKeys, RedisCache):
         self._class = _Client
 
     def get_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:
-        made = {name: key for key, name in self._names(keys, version)}
+        name = self._name(version)
+        if isinstance(name, str):
+            made = {name + key: key for key in keys}
+        else:
+            made = {name(key): key for key in keys}
         found: dict[Any, Any] = self._cache.get_many(made)
         return {made[name]: value for name, value in found.items()}
 
@@ -171,7 +182,7 @@ class _LocMemCache(_OwnKeys, LocMemCache):
     def get_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:
         if _is_patched():
             return super().get_many(keys, version)
-        return {key: pickle.loads(value) for key, value in self._read(keys, version)}
+        return self._read((), list(keys), version)
 
     def lend(self, pages: Sequence[str], others: Sequence[str]) -> dict[str, Any]:
         """
@@ -180,26 +191,21 @@ class _LocMemCache(_OwnKeys, LocMemCache):
         """
         if _is_patched():
             return super().get_many([*pages, *others])
-        return {
-            key: _lent(value) if key in pages else pickle.loads(value)
-            for key, value in self._read([*pages, *others], None)
-        }
+        return self._read(pages, others, None)
 
-    def _read(self, keys: Iterable[str], version: int | None) -> list[tuple[str, bytes]]:
-        made = self._names(keys, version)
-        pickled = []
+    def _read(
+        self, pages: Sequence[str], others: Sequence[str], version: int | None
+    ) -> dict[str, Any]:
         inner: Any = self
-        entries, ends = inner._cache, inner._expire_info
         with inner._lock:
-            now = time.time()
-            for key, name in made:
-                end = ends.get(name, 0)
-                if end is None or end > now:
-                    pickled.append((key, entries[name]))
-                    entries.move_to_end(name, last=False)
-                elif end:
-                    inner._delete(name)
-        return pickled
+            found, pickled, expired = _core.read_local_memory(
+                inner._cache, inner._expire_info, self._name(version), pages, others, time.time()
+            )
+            for name in expired:
+                inner._delete(name)
+        for key, value in pickled:
+            found[key] = pickle.loads(value)
+        return found
 
     def set_many(
         self, data: Mapping[str, Any], timeout: Any = DEFAULT_TIMEOUT, version: int | None = None
@@ -228,24 +234,6 @@ def _djangos() -> tuple[Any, ...]:
 
 
 _DJANGOS = _djangos()
-
-
-def _lent(pickled: bytes) -> Any:
-    """
-    What is pickled here. Of a large value that is bytes, where it lies: pickle has them as they are
-    after their length (``BINBYTES``), and those who read a page need no copy of it.
-    """
-    if len(pickled) >= _LENT_FROM and pickled[:2] == _PROTOCOL and pickled.endswith(_END):
-        # A frame, of 9 bytes, is not around what is very large.
-        at = 11 if pickled[2:3] == _FRAME else 2
-        start, end = at + 5, len(pickled) - len(_END)
-        if pickled[at:start] == b"B" + (end - start).to_bytes(4, "little"):
-            return pickled, start, end
-    return pickle.loads(pickled)
-
-
-_LENT_FROM = 1024
-_PROTOCOL, _FRAME, _END = b"\x80\x05", b"\x95", b"\x94."
 
 
 def lend(backend: BaseCache, pages: Sequence[str], others: Sequence[str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ mod headers;
 mod hit;
 mod inventory;
 mod keys;
+mod local_memory;
 mod lookup;
 mod queries;
 mod scopes;
@@ -47,6 +48,8 @@ mod _core {
         get_cache_key, get_cache_key_of, learn_cache_key, learn_cache_key_of, query_pairs,
         vary_list,
     };
+    #[pymodule_export]
+    use super::local_memory::read_local_memory;
     #[pymodule_export]
     use super::lookup::LookUp;
     #[pymodule_export]

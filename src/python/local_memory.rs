@@ -1,0 +1,83 @@
+//! The dictionaries in which Django's local-memory cache keeps its entries.
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+
+use crate::pickle;
+
+/// What is smaller is not worth lending: it is copied.
+const LENT_FROM: usize = 1024;
+
+/// What was found, by key; keys whose value is left to `pickle.loads()`, and their names.
+type Read<'py> = (Bound<'py, PyDict>, Bound<'py, PyList>, Bound<'py, PyList>);
+
+/// Reads these keys as `LocMemCache.get()` does one after another, without unpickling what is ours.
+#[pyfunction]
+pub fn read_local_memory<'py>(
+    entries: &Bound<'py, PyDict>,
+    ends: &Bound<'py, PyDict>,
+    name: &Bound<'py, PyAny>,
+    pages: &Bound<'py, PyAny>,
+    others: &Bound<'py, PyAny>,
+    now: f64,
+) -> PyResult<Read<'py>> {
+    let py = entries.py();
+    let (found, pickled, expired) = (PyDict::new(py), PyList::empty(py), PyList::empty(py));
+    let latest = PyDict::new(py);
+    latest.set_item(intern!(py, "last"), false)?;
+    let prefix = name
+        .cast::<PyString>()
+        .ok()
+        .map(PyStringMethods::to_cow)
+        .transpose()?;
+    for (keys, is_lent) in [(pages, true), (others, false)] {
+        for key in keys.try_iter()? {
+            let key = key?;
+            let made = match &prefix {
+                Some(prefix) => {
+                    let rest = key.cast::<PyString>()?.to_cow()?;
+                    PyString::new(py, &[prefix, &*rest].concat()).into_any()
+                }
+                None => name.call1((&key,))?,
+            };
+            let Some(end) = ends.get_item(&made)? else {
+                continue;
+            };
+            if !end.is_none() && end.extract::<f64>()? <= now {
+                expired.append(made)?;
+                continue;
+            }
+            let value = entries.as_any().get_item(&made)?;
+            entries.call_method(intern!(py, "move_to_end"), (&made,), Some(&latest))?;
+            match read(&value, is_lent) {
+                Some(value) => found.set_item(key, value)?,
+                None => pickled.append((key, value))?,
+            }
+        }
+    }
+    Ok((found, pickled, expired))
+}
+
+/// What this pickle holds, where it is a number or bytes that may be lent.
+fn read<'py>(value: &Bound<'py, PyAny>, is_lent: bool) -> Option<Bound<'py, PyAny>> {
+    let py = value.py();
+    let pickled = value.cast::<PyBytes>().ok()?;
+    if !is_lent {
+        let number = pickle::number(pickled.as_bytes())?;
+        return number.into_pyobject(py).ok().map(Bound::into_any);
+    }
+    if pickled.as_bytes().len() < LENT_FROM {
+        return None;
+    }
+    let at = pickle::bytes(pickled.as_bytes())?;
+    let lent = PyTuple::new(
+        py,
+        [
+            pickled.clone().into_any(),
+            at.start.into_pyobject(py).ok()?.into_any(),
+            at.end.into_pyobject(py).ok()?.into_any(),
+        ],
+    );
+    lent.ok().map(Bound::into_any)
+}
