@@ -66,6 +66,12 @@ class Store:
         self.pages: BaseCache = self.generations if alias in (None, main) else backends.of(alias)
         self.breaker = breaker.of((alias, main))
 
+    @property
+    def is_kept(self) -> bool:
+        """Are these backends none that Django closes after a request?"""
+        alias, main = self._aliases
+        return backends.is_kept(alias) and backends.is_kept(main)
+
     def is_allowed(self, patience: float) -> bool:
         """
         May the cache be asked, or has it failed a moment ago? It is waited for so many seconds.

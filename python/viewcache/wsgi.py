@@ -83,18 +83,24 @@ def _text(value: str) -> str:
 
 
 def _send(answer: Answer, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    bounds.started(environ)
+    has_listeners = bounds.has_listeners()
+    if has_listeners:
+        bounds.started(environ)
     if signals.is_anybody_told():
         set_script_prefix(get_script_name(environ))
         request = WSGIRequest(environ)
         visit.attach(request, answer.visit)
         signals.looked_up(request, answer.visit)
     start_response(f"{answer.status} {answer.phrase}", answer.headers)
-    return _Body(answer.body)
+    if has_listeners:
+        return _Body(answer.body)
+    bounds.passed(answer.store)
+    # A server sends a list in one piece; for more, granian would go to another thread each time.
+    return [answer.body]
 
 
 class _Body:
-    """A body, and the end of its request."""
+    """A body, and the end of its request, of which somebody wants to hear."""
 
     __slots__ = ("_body",)
 

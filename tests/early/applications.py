@@ -61,7 +61,8 @@ class Wsgi:
         try:
             content = b"".join(body)
         finally:
-            body.close()
+            if hasattr(body, "close"):  # PEP 3333
+                body.close()
         [(status, headers)] = started
         return Answer(status, headers, content)
 

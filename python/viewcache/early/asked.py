@@ -46,6 +46,7 @@ class Answer(NamedTuple):
     headers: list[tuple[str, str]]
     body: bytes
     visit: Visit
+    store: Store
 
 
 #: What makes an answer conditional is left to Django.
@@ -189,7 +190,7 @@ def _answer(it: Asked, visit: Visit) -> Answer | None:
     hit_counts.add(visit)
     stored_at, expires_at, body = again
     headers = known.headers_at(time.time(), stored_at, expires_at)
-    return Answer(known.status, known.phrase, headers, body, visit)
+    return Answer(known.status, known.phrase, headers, body, visit, visit.store)
 
 
 # -- What Django's answer shows --------------------------------------------------------------------
