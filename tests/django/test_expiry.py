@@ -229,6 +229,23 @@ def test_an_item_that_is_a_full_url_is_its_path() -> None:
     assert scopes.item_scopes("https://a.example/a/") == ["path:/a/"]
 
 
+def test_all_that_is_named_is_expired_together(author: Author) -> None:
+    done = viewcache.expire(
+        path=["/a/", "/b/"],
+        tree=["/c/", "/d/"],
+        tag=["e", "f"],
+        view="sitemap",
+        obj=[Group(pk=3), author],
+        everything=True,
+    )
+    assert done.scopes == (
+        *("path:/a/", "path:/b/", "tree:/c/", "path:/c/", "path:/c", "tree:/d/", "path:/d/"),
+        *("path:/d", "tag:e", "tag:f", "path:/sitemap.xml", "tag:auth.group:3"),
+        *("path:/en/authors/one/", "path:/fr/authors/one/", f"tag:blog.author:{author.pk}"),
+        *("tree:/", "path:/"),
+    )
+
+
 def test_objects_and_models_are_tags(author: Author) -> None:
     done = viewcache.expire(tag=[author, Author, "free text: any, really"])
     assert done.scopes == (
