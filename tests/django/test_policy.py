@@ -195,13 +195,15 @@ def test_authorization_is_served_a_public_page(cached: Any, counted: Any) -> Non
     assert get().content == b"1"
 
 
-def test_a_view_can_keep_its_page_out(cached: Any, counted: Any) -> None:
+def test_a_view_can_keep_its_page_out(cached: Any, counted: Any, visit_of: Any) -> None:
     def respond(request: Any, count: int) -> HttpResponse:
         request._cache_update_cache = False
         return HttpResponse(str(count))
 
     get = cached(counted(respond))
-    assert [response.content for response in get_twice(get)] == [b"1", b"2"]
+    responses = get_twice(get)
+    assert [response.content for response in responses] == [b"1", b"2"]
+    assert [visit_of(response) for response in responses] == [("miss", "left out")] * 2
 
 
 def test_a_host_that_is_not_allowed_is_refused_and_not_cached(

@@ -156,12 +156,20 @@ def test_a_cache_that_fails_while_a_view_tags(
     assert visit_of(client.get("/a/"))[0] == "stored"
 
 
-def test_it_says_whether_what_was_read_before_is_guarded(site: Any, counted: Any) -> None:
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+def test_it_says_whether_what_was_read_before_is_guarded(
+    site: Any, counted: Any, asynchronous: bool
+) -> None:
     told: list[bool] = []
 
+    def tag(request: Any) -> bool:
+        if asynchronous:
+            return asyncio.run(viewcache.atag(request, "a"))
+        return viewcache.tag(request, "a")
+
     def respond(request: Any, count: int) -> HttpResponse:
-        told.append(viewcache.tag(request, "a"))
-        told.append(viewcache.tag(request, "a"))
+        told.append(tag(request))
+        told.append(tag(request))
         return HttpResponse(str(count), headers={"Vary": "X-Kind"})
 
     client = site.serve(cache_page(60)(counted(respond)))
