@@ -20,6 +20,7 @@ from django.core.signals import request_finished, request_started
 from django.urls import set_script_prefix
 
 from . import signals, visit
+from .early import bounds
 from .early.asked import Answer, Asked, alook_up, asked, learn, observed
 from .early.proof import Sent
 
@@ -87,6 +88,10 @@ def _asked(scope: Scope) -> Asked | None:
 
 
 async def _send(answer: Answer, scope: Scope, send: Send) -> None:
+    if not (signals.is_anybody_told() or bounds.has_listeners()) and answer.store.is_kept:
+        # No thread of Django's has been used, so there is nothing that its receivers would find.
+        await _respond(answer, send)
+        return
     # As Django's application does: receivers that are no coroutines share a thread.
     async with ThreadSensitiveContext():
         await request_started.asend(sender=ASGIHandler, scope=scope)
@@ -95,13 +100,15 @@ async def _send(answer: Answer, scope: Scope, send: Send) -> None:
             request = ASGIRequest(scope, BytesIO())
             visit.attach(request, answer.visit)
             await signals.alooked_up(request, answer.visit)
-        headers = [
-            (name.encode("ascii"), value.encode("latin-1")) for name, value in answer.headers
-        ]
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        for chunk, is_last in ASGIHandler.chunk_bytes(answer.body):
-            await send({"type": "http.response.body", "body": chunk, "more_body": not is_last})
+        await _respond(answer, send)
         await sync_to_async(request_finished.send, thread_sensitive=True)(sender=ASGIHandler)
+
+
+async def _respond(answer: Answer, send: Send) -> None:
+    headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in answer.headers]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    for chunk, is_last in ASGIHandler.chunk_bytes(answer.body):
+        await send({"type": "http.response.body", "body": chunk, "more_body": not is_last})
 
 
 class _Seen:

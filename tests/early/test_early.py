@@ -609,6 +609,46 @@ def test_connections_are_seen_to_as_late(serve: Any, settings: Any, another: boo
             signal.disconnect(other)
 
 
+@pytest.mark.parametrize("serve", [Asgi], indirect=True, ids=["asgi"])
+@pytest.mark.usefixtures("djangos_receivers")
+@pytest.mark.parametrize("backend", [LocMemCache, Closing])
+@pytest.mark.parametrize("others", [0, 1, 2], ids=["djangos", "to-the-request", "to-the-hit"])
+def test_under_asgi_a_thread_is_used_where_somebody_listens(
+    serve: Any, settings: Any, monkeypatch: pytest.MonkeyPatch, backend: type, others: int
+) -> None:
+    """And where there is something to close; else nothing of the request leaves the event loop."""
+    site = serve(page)
+    dotted = f"{backend.__module__}.{backend.__name__}"
+    settings.CACHES = {"default": {"BACKEND": dotted, "LOCATION": f"asgi-{others}"}}
+    hops: list[object] = []
+    hop = asgi.sync_to_async
+    monkeypatch.setattr(
+        asgi, "sync_to_async", lambda call, **options: hops.append(call) or hop(call, **options)
+    )
+    heard: list[str] = []
+
+    def other(sender: Any, **kwargs: Any) -> None:
+        heard.append("told")
+
+    listened = [(), (request_started, request_finished), (signals.page_hit,)][others]
+    settings.VIEWCACHE = {"EARLY_SAFE": [f"{__name__}.{other.__qualname__}"]}
+    for signal in listened:
+        signal.connect(other)
+    try:
+        _warm(site)
+        heard.clear()
+        hops.clear()
+        fallen, before = site.fallen, Closing.closed
+        site.get("/page/")
+        assert site.fallen == fallen, "early"
+        assert hops == [request_finished.send] * (others > 0 or backend is Closing)
+        assert heard == ["told"] * len(listened)
+        assert Closing.closed == before + (backend is Closing)
+    finally:
+        for signal in listened:
+            signal.disconnect(other)
+
+
 @as_on_a_server
 @pytest.mark.django_db
 def test_a_page_that_shows_an_early_hit_is_not_stored(serve: Any, settings: Any) -> None:
