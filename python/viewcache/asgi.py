@@ -88,9 +88,9 @@ def _asked(scope: Scope) -> Asked | None:
 
 
 async def _send(answer: Answer, scope: Scope, send: Send) -> None:
-    if not (signals.is_anybody_told() or bounds.has_listeners()) and answer.store.is_kept:
-        # No thread of Django's has been used, so there is nothing that its receivers would find.
+    if not (signals.is_anybody_told() or bounds.has_listeners()):
         await _respond(answer, send)
+        await bounds.apassed(answer.store)
         return
     # As Django's application does: receivers that are no coroutines share a thread.
     async with ThreadSensitiveContext():

@@ -66,12 +66,6 @@ class Store:
         self.pages: BaseCache = self.generations if alias in (None, main) else backends.of(alias)
         self.breaker = breaker.of((alias, main))
 
-    @property
-    def is_kept(self) -> bool:
-        """Are these backends none that Django closes after a request?"""
-        alias, main = self._aliases
-        return backends.is_kept(alias) and backends.is_kept(main)
-
     def is_allowed(self, patience: float) -> bool:
         """
         May the cache be asked, or has it failed a moment ago? It is waited for so many seconds.
@@ -261,7 +255,21 @@ class Store:
                 self.generations.set_many(lost, seconds)
         _confirm(list(lost), entries)
 
+    def disconnect(self) -> None:
+        """What Django does with a request's backends after it, for those that are not kept."""
+        for backend in self._of_request():
+            backend.close()
+
+    def _of_request(self) -> set[BaseCache]:
+        pairs = zip(self._aliases, (self.pages, self.generations), strict=True)
+        return {backend for alias, backend in pairs if not backends.is_kept(alias)}
+
     # -- Async ------------------------------------------------------------------------------------
+
+    async def adisconnect(self) -> None:
+        """As ``disconnect``."""
+        for backend in self._of_request():
+            await backend.aclose()
 
     async def afetch(self, pages: Sequence[str], generations: Sequence[str]) -> dict[str, Any]:
         """As ``fetch``."""

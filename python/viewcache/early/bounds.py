@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from django.core.cache import caches
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.signals import request_finished, request_started
 from django.db import connections
@@ -67,11 +66,21 @@ def passed(store: Store) -> None:
         # Whoever opened it: in this thread there may be no other request for a while.
         connection.queries_log.clear()
         connection.close_if_unusable_or_obsolete()
-    if not store.is_kept:
-        try:
-            caches.close_all()
-        except Exception:
-            logger.exception("viewcache could not close the caches of a page that was sent early.")
+    try:
+        store.disconnect()
+    except Exception:
+        logger.exception(_NOT_CLOSED)
+
+
+async def apassed(store: Store) -> None:
+    """As ``passed``; no thread of Django's has been used, and so no connection to the database."""
+    try:
+        await store.adisconnect()
+    except Exception:
+        logger.exception(_NOT_CLOSED)
+
+
+_NOT_CLOSED = "viewcache could not close the cache of a page that was sent early."
 
 
 def _is_plain(signal: Signal) -> bool:
