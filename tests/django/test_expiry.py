@@ -19,7 +19,7 @@ from django.urls import NoReverseMatch, path, reverse, reverse_lazy
 from django.utils import cache as django_cache
 from django.utils import timezone
 from django.utils.functional import lazystr
-from django.utils.translation import gettext_lazy, override
+from django.utils.translation import get_language, gettext_lazy, override
 from viewcache import scopes
 from viewcache.decorators import cache_page
 
@@ -146,8 +146,11 @@ def test_what_is_no_path(name: str, given: Any) -> None:
 
 @pytest.mark.parametrize("given", ["", "a\nb", "\x00", "x" * 251, 7, object, b"a", ["a", ""]])
 def test_what_is_no_tag(given: Any) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011
+    with pytest.raises(ValueError, match="tag") as raised:
         viewcache.expire(tag=given)
+    if given in (7, object):
+        said = f"{given!r} is not a tag. Give a string such as 'post:12', or a model."
+        assert str(raised.value) == said
 
 
 NOTHING = (
@@ -201,6 +204,15 @@ def test_a_view_in_every_language() -> None:
     assert viewcache.expire(view="blog:archive_year", args=[2026]).scopes[0].endswith("/2026/")
     # A URL without a language is named once.
     assert viewcache.expire(view="sitemap").scopes == ("path:/sitemap.xml",)
+
+
+def test_a_url_that_some_languages_have() -> None:
+    def url() -> str:
+        if get_language() == "fr":
+            raise NoReverseMatch("not in French")
+        return f"/{get_language()}/"
+
+    assert scopes.in_every_language(url) == ["/en/"]
 
 
 def test_a_view_without_languages(settings: Any) -> None:
