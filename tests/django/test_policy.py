@@ -364,3 +364,14 @@ def backend_keys() -> Any:
     from django.core.cache import cache
 
     return lambda: [key.removeprefix(":1:") for key in cache._cache]
+
+
+def test_a_header_that_is_no_text(cached: Any, counted: Any, visit_of: Any) -> None:
+    """The view answers, whether it turns out when the page is looked up or when it is stored."""
+    get = cached(counted(headed(Vary="X-Kind")))
+    response = get(HTTP_X_KIND="\udc80")
+    assert (response.content, visit_of(response)) == (b"1", ("miss", "text that is no text"))
+    assert get(HTTP_X_KIND="a").content == b"2"
+    response = get(HTTP_X_KIND="\udc80")
+    assert (response.content, visit_of(response)) == (b"3", ("bypass", "text that is no text"))
+    assert get(HTTP_X_KIND="a").content == b"2"
