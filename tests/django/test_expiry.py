@@ -15,6 +15,7 @@ from django.core.cache import cache
 from django.db import connection
 from django.http import HttpResponse
 from django.test import RequestFactory
+from django.test.utils import isolate_apps
 from django.urls import NoReverseMatch, path, reverse, reverse_lazy
 from django.utils import cache as django_cache
 from django.utils import timezone
@@ -265,6 +266,17 @@ def test_objects_and_models_are_tags(author: Author) -> None:
         "tag:blog.author",
         "tag:free text: any, really",
     )
+
+
+@isolate_apps("blog")
+def test_a_proxy_is_tagged_as_what_it_stands_for(author: Author) -> None:
+    class Writer(Author):
+        class Meta:
+            proxy = True
+            app_label = "blog"
+
+    named = f"tag:blog.author:{author.pk}"
+    assert viewcache.expire(tag=[Writer, Writer(pk=author.pk)]).scopes == ("tag:blog.author", named)
 
 
 def test_lazy_urls() -> None:

@@ -284,8 +284,8 @@ def test_a_zone_is_found_wherever_django_keeps_it(
 TOMORROW = {
     "gone": """
 del theirs._generate_cache_key
-theirs.get_cache_key = lambda request, prefix, method, cache: f"get {prefix} {method}"
-theirs.learn_cache_key = lambda request, response, timeout, *rest: f"learn {timeout} {rest[0]}"
+theirs.get_cache_key = lambda request, prefix, method, cache: f"get {prefix} {method} {cache}"
+theirs.learn_cache_key = lambda request, response, timeout, *rest: f"learn {timeout} {rest}"
 """,
     "short": """
 theirs._generate_cache_key = lambda request, method, names, prefix: f"{method} {names} {prefix}"
