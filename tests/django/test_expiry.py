@@ -287,10 +287,12 @@ def test_lazy_urls() -> None:
 # -- What stock Django stored ---------------------------------------------------------------------
 
 
-def stored_by_django(origin: str, prefix: str | None = None) -> Callable[[], bool]:
+def stored_by_django(
+    origin: str, prefix: str | None = None, path: str = "/page/"
+) -> Callable[[], bool]:
     """Have Django store what a page of this origin varies on; does it still find that?"""
     scheme, _, host = origin.partition("://")
-    request = RequestFactory().get("/page/", secure=scheme == "https", headers={"host": host})
+    request = RequestFactory().get(path, secure=scheme == "https", headers={"host": host})
     django_cache.learn_cache_key(request, HttpResponse(headers={"Vary": "Accept"}), 600, prefix)
     return lambda: django_cache.get_cache_key(request, prefix) is not None
 
@@ -331,6 +333,13 @@ def test_what_stock_django_stored_is_deleted(
     )
     assert not is_there()
     assert viewcache.expire_view_cache(given) == (True, "every variant of /page/ expired")
+
+
+def test_a_url_without_a_path_is_the_first_page(settings: Any) -> None:
+    settings.ALLOWED_HOSTS = ["*"]
+    is_there = stored_by_django("https://g.example", path="/")
+    assert viewcache.expire_view_cache("https://g.example?next=/a/").expired
+    assert not is_there()
 
 
 @pytest.mark.parametrize("stored_with", ["theirs", "site's", ""])
