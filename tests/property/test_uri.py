@@ -11,7 +11,9 @@ from unittest import mock
 import pytest
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIRequest
+from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest
+from django.http import request as django_request
 from django.test import RequestFactory, override_settings
 from django.utils import timezone, translation
 from hypothesis import example, given
@@ -139,3 +141,40 @@ def test_language_and_zone_are_those_of_the_moment() -> None:
     with override_settings(USE_TZ=True, TIME_ZONE="America/Lima", LANGUAGE_CODE="de"):
         seen.add(same())
     assert len(seen) >= 4
+
+
+class Own(WSGIRequest):
+    """A request class that has something of its own, and all else of Django's."""
+
+
+@pytest.mark.parametrize("replaced", ["", "get_host", "_get_raw_host", "scheme", "validate_host"])
+@override_settings(ALLOWED_HOSTS=["example.com"])
+def test_a_host_is_known_beforehand_where_it_is_djangos_to_give(
+    monkeypatch: pytest.MonkeyPatch, replaced: str
+) -> None:
+    request = RequestFactory().get("/", HTTP_HOST="example.com")
+    assert uri.host(request) == "example.com"
+    if replaced == "validate_host":
+        monkeypatch.setattr(django_request, "validate_host", lambda host, allowed: True)
+    elif replaced:
+        monkeypatch.setattr(Own, replaced, "its own", raising=False)
+    known = uri.judged_host(request.META, Own)
+    assert known == (None if replaced else "example.com")
+
+
+@pytest.mark.parametrize("where", ["class", "request", "module"])
+@pytest.mark.parametrize("replaced", ["get_host", "_get_raw_host"])
+@override_settings(ALLOWED_HOSTS=[".example.com"])
+def test_a_host_that_another_gives_is_the_others(
+    monkeypatch: pytest.MonkeyPatch, where: str, replaced: str
+) -> None:
+    request = Own(RequestFactory().get("/", HTTP_HOST="a.example.com").environ)
+    assert uri.host(request) == "a.example.com"
+    if where == "module":
+        monkeypatch.setattr(django_request, "validate_host", lambda host, allowed: False)
+    elif where == "class":
+        monkeypatch.setattr(Own, replaced, lambda self: "b.example.com", raising=False)
+    else:
+        monkeypatch.setattr(request, replaced, lambda: "b.example.com")
+    expected = DisallowedHost if where == "module" else "b.example.com"
+    assert _outcome(lambda: uri.host(request)) == expected
