@@ -322,6 +322,19 @@ def test_queries_of_another_charset_are_told_apart(
         assert get("/page/?q=%E8").content == "è".encode("latin-1")
 
 
+@pytest.mark.parametrize("raw", ["é".encode(), "é".encode("latin-1")], ids=["utf-8", "latin-1"])
+def test_a_query_with_bytes_as_they_are_is_read_as_django_reads_it(
+    site: Any, counted: Any, raw: bytes
+) -> None:
+    from viewcache.decorators import cache_page
+
+    client = site.serve(cache_page(60)(counted(lambda request, count: HttpResponse(str(count)))))
+    # As WSGI hands it over (PEP 3333).
+    assert client.get("/page/", QUERY_STRING="q=" + raw.decode("latin-1")).content == b"1"
+    assert client.get("/page/?q=%C3%A9").content == b"1"
+    assert client.get("/page/?q=%C3%A8").content == b"2"
+
+
 @pytest.mark.parametrize("cookie", ["é=1", "=;;;=", "a" * 5000, 'a="\\073"; a=2'])
 def test_odd_cookies_do_no_harm(cached: Any, counted: Any, cookie: str) -> None:
     get = cached(counted(Vary="Cookie"))
