@@ -468,3 +468,14 @@ def test_tasks_of_one_process(backend: Backend) -> None:
 
     asyncio.run(run())
     assert sorted(listed(), key=lambda url: int(url.strip("/"))) == [f"/{n}/" for n in range(100)]
+
+
+def test_a_page_is_listed_as_it_is_asked_for() -> None:
+    def secure(url: str, view: Any) -> None:
+        view(RequestFactory().get(url, secure=True))
+
+    secure("/a/?x=1&y=2", ten_minutes)
+    secure("/b/?x=1&y=2", cache_page(600, query=["x"])(view))
+    found = inventory.read().pages
+    assert [page.origin for page in found] == ["https://testserver"] * 2
+    assert [page.local for page in found] == ["/a/?x=1&y=2", "/b/?x=1"]

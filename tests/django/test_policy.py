@@ -155,6 +155,13 @@ BYPASSED = [
 ]
 
 
+@pytest.mark.parametrize("length", ["", "0"])
+def test_a_length_of_nothing_is_no_body(cached: Any, counted: Any, length: str) -> None:
+    get = cached(counted())
+    responses = get_twice(get, headers={"content-length": length})
+    assert [response.content for response in responses] == [b"1", b"1"]
+
+
 @pytest.mark.parametrize(("method", "url", "extra", "why"), BYPASSED)
 def test_what_is_not_looked_up(
     cached: Any, counted: Any, visit_of: Any, method: str, url: str, extra: Any, why: str
