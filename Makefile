@@ -115,17 +115,25 @@ mutants: $(DONE)/venv ## Which changes of keys, records and freshness no Rust te
 	LD_LIBRARY_PATH="$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))'):$${LD_LIBRARY_PATH:-}" \
 	    cargo mutants --timeout 60 $(foreach name,signer key record generation guard lookup/judge lookup/scopes,-f src/$(name).rs) -- --lib -- --skip sql::
 
+# What looks at keys, scopes, expiries and leases.
+MUTANT_TESTS := tests/property/test_keys.py tests/property/test_uri.py tests/django tests/bulk tests/stampede tests/slots \
+    tests/reads/test_audit.py tests/reads/test_pages.py tests/early tests/surfaces tests/queries/test_depends.py \
+    tests/queries/test_statements.py tests/queries/test_history.py \
+    $(foreach name,outbox settle tasks,tests/durable/test_$(name).py)
+
 .PHONY: mutants-python
-mutants-python: build servers ## The same of the Python package, by mutmut: make mutants-python ARGS='viewcache.scopes*'
+mutants-python: build servers ## The same of the Python package: make mutants-python ARGS='viewcache.scopes*'
 # In a tree and an environment of its own, where the package is not the one that is installed here.
 	rm -rf .build/mutants && mkdir -p .build/mutants/src
-	cp -r python/viewcache .build/mutants/src && cp -r tests examples README.md pyproject.toml .build/mutants
+	cp -r python/viewcache .build/mutants/src && cp -r tests examples docs README.md pyproject.toml .build/mutants
 	cp tests/mutmut.cfg .build/mutants/setup.cfg
 	$(BIN)/python -m venv .build/mutants/.venv
 	.build/mutants/.venv/bin/python -m pip install --quiet 'mutmut>=3.8,<4'
 	packages="import sysconfig; print(sysconfig.get_path('purelib'))"; \
 	    $(BIN)/python -c "$$packages" > "$$(.build/mutants/.venv/bin/python -c "$$packages")/tests.pth"
-	cd .build/mutants && .venv/bin/mutmut run --max-children 1 $(ARGS) && .venv/bin/mutmut results
+	cd .build/mutants && .venv/bin/python tests/mutants.py
+	cd .build/mutants/mutants && PYTHONPATH=src:tests MUTANTS='$(ARGS)' \
+	    ../.venv/bin/python -m pytest -p mutants -q -W ignore -p no:cacheprovider $(MUTANT_TESTS)
 
 .PHONY: deny
 deny: ## Licences, sources and versions of the Rust dependencies; needs `cargo install cargo-deny`
