@@ -9,7 +9,9 @@ import pytest
 from django.contrib import messages
 from django.http import FileResponse, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.http.response import ResponseHeaders
+from django.test import RequestFactory
 from django.views.decorators.cache import never_cache
+from viewcache.decorators import cache_page
 
 
 def get_twice(get: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
@@ -89,8 +91,6 @@ def test_what_is_not_stored(
 def test_a_timeout_of_nothing_stores_nothing(
     site: Any, counted: Any, visit_of: Any, way: str, timeout: float
 ) -> None:
-    from viewcache.decorators import cache_page
-
     view = counted()
     served = cache_page(timeout)(view.coroutine() if way == "async view" else view)
     client = site.serve(served)
@@ -127,8 +127,6 @@ def test_what_is_for_one_visitor_is_not_stored_whoever_watches(
     why: str,
     vary_on_read: bool,
 ) -> None:
-    from viewcache.decorators import cache_page
-
     settings.VIEWCACHE = {"VARY_ON_READ": vary_on_read}
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
     middleware = [
@@ -333,8 +331,6 @@ def test_queries_of_another_charset_are_told_apart(
 def test_a_query_with_bytes_as_they_are_is_read_as_django_reads_it(
     site: Any, counted: Any, raw: bytes
 ) -> None:
-    from viewcache.decorators import cache_page
-
     client = site.serve(cache_page(60)(counted(lambda request, count: HttpResponse(str(count)))))
     # As WSGI hands it over (PEP 3333).
     assert client.get("/page/", QUERY_STRING="q=" + raw.decode("latin-1")).content == b"1"
@@ -395,3 +391,24 @@ def test_a_header_that_is_no_text(cached: Any, counted: Any, visit_of: Any) -> N
     response = get(HTTP_X_KIND="\udc80")
     assert (response.content, visit_of(response)) == (b"3", ("bypass", "text that is no text"))
     assert get(HTTP_X_KIND="a").content == b"2"
+
+
+@pytest.mark.parametrize("more", ["", "&y=\xc3\xa9"], ids=["in-the-core", "in-python"])
+def test_what_tells_pages_apart_wherever_the_request_is_read(
+    counted: Any, settings: Any, more: str
+) -> None:
+    """Bytes in the query are for Python to read; all else is the core's."""
+    settings.USE_I18N = True
+    view = cache_page(60, query=["x"])(counted())
+
+    def get(query: str, *, secure: bool = False, language: str = "en") -> bytes:
+        extra = {"HTTP_HOST": "testserver", "QUERY_STRING": query + more}
+        request = RequestFactory().get("/page/", secure=secure, **extra)
+        request.LANGUAGE_CODE = language
+        return bytes(view(request).content)
+
+    for _ in range(2):
+        assert get("x=1") == get("x=1&z=2") == b"1"
+        assert get("x=2") == b"2"
+        assert get("x=1", secure=True) == b"3"
+        assert get("x=1", language="fr") == b"4"
