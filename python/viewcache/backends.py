@@ -182,20 +182,17 @@ class _LocMemCache(_OwnKeys, LocMemCache):
     def get_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:
         if _is_patched():
             return super().get_many(keys, version)
-        return self._read((), list(keys), version)
+        return self.lend((), list(keys), version)
 
-    def lend(self, pages: Sequence[str], others: Sequence[str]) -> dict[str, Any]:
+    def lend(
+        self, pages: Sequence[str], others: Sequence[str], version: int | None = None
+    ) -> dict[str, Any]:
         """
         As ``get_many()``; what is large under the first keys is lent as it lies in the cache: the
         bytes that hold it, where it begins, where it ends.
         """
         if _is_patched():
-            return super().get_many([*pages, *others])
-        return self._read(pages, others, None)
-
-    def _read(
-        self, pages: Sequence[str], others: Sequence[str], version: int | None
-    ) -> dict[str, Any]:
+            return super().get_many([*pages, *others], version)
         inner: Any = self
         with inner._lock:
             found, pickled, expired = _core.read_local_memory(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -70,6 +70,8 @@ class Store:
         """
         May the cache be asked, or has it failed a moment ago? It is waited for so many seconds.
         """
+        if not self.breaker.is_failing:
+            return True
         # Connections to the database belong to the thread of the request.
         backends = (self.pages, self.generations)
         is_database = any(isinstance(backend, BaseDatabaseCache) for backend in backends)
@@ -260,9 +262,12 @@ class Store:
         for backend in self._of_request():
             backend.close()
 
-    def _of_request(self) -> set[BaseCache]:
-        pairs = zip(self._aliases, (self.pages, self.generations), strict=True)
-        return {backend for alias, backend in pairs if not backends.is_kept(alias)}
+    def _of_request(self) -> Iterable[BaseCache]:
+        alias, main = self._aliases
+        if backends.is_kept(alias) and backends.is_kept(main):
+            return ()
+        pairs = ((alias, self.pages), (main, self.generations))
+        return {backend for name, backend in pairs if not backends.is_kept(name)}
 
     # -- Async ------------------------------------------------------------------------------------
 

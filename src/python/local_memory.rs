@@ -24,8 +24,6 @@ pub fn read_local_memory<'py>(
 ) -> PyResult<Read<'py>> {
     let py = entries.py();
     let (found, pickled, expired) = (PyDict::new(py), PyList::empty(py), PyList::empty(py));
-    let latest = PyDict::new(py);
-    latest.set_item(intern!(py, "last"), false)?;
     let prefix = name
         .cast::<PyString>()
         .ok()
@@ -49,7 +47,7 @@ pub fn read_local_memory<'py>(
                 continue;
             }
             let value = entries.as_any().get_item(&made)?;
-            entries.call_method(intern!(py, "move_to_end"), (&made,), Some(&latest))?;
+            entries.call_method1(intern!(py, "move_to_end"), (&made, false))?;
             match read(&value, is_lent) {
                 Some(value) => found.set_item(key, value)?,
                 None => pickled.append((key, value))?,

@@ -18,13 +18,14 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.core.management import call_command
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections, connection
+from django.db.backends.signals import connection_created
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import get_token
 from django.test import AsyncRequestFactory, RequestFactory, override_settings
 from django.utils import translation
 from early.applications import DEFAULT, FETCH, UPDATE, Answer, Asgi, Wsgi
 from viewcache import asgi, conf, expire, signals, wsgi
-from viewcache.early import proof, rules
+from viewcache.early import bounds, proof, rules
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
 
@@ -607,6 +608,30 @@ def test_connections_are_seen_to_as_late(serve: Any, settings: Any, another: boo
     finally:
         for signal in bounds:
             signal.disconnect(other)
+
+
+@as_on_a_server
+@pytest.mark.django_db
+def test_connections_are_looked_at_where_there_may_be_any(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = serve(page)
+    _warm(site)
+
+    def is_seen_to() -> bool:
+        connection.health_check_done = True
+        fallen = site.fallen
+        site.get("/page/")
+        assert site.fallen == fallen, "early"
+        return not connection.health_check_done
+
+    connection.ensure_connection()
+    assert is_seen_to()
+    monkeypatch.setattr(bounds._thread, "may_have_connections", False)
+    assert not is_seen_to()
+    connection_created.send(sender=type(connection), connection=connection)
+    assert is_seen_to()
+    assert is_seen_to(), "it is open still"
 
 
 @pytest.mark.parametrize("serve", [Asgi], indirect=True, ids=["asgi"])

@@ -68,7 +68,7 @@ def asked(
         or method not in ("GET", "HEAD")
         or meta.get("CONTENT_LENGTH") not in (None, "", "0")
         or "HTTP_TRANSFER_ENCODING" in meta
-        or not _CONDITIONS.isdisjoint(meta)
+        or not meta.keys().isdisjoint(_CONDITIONS)
         # A charset of the request's own.
         or ";" in meta.get("CONTENT_TYPE", "")
         or "/." in path

@@ -10,11 +10,13 @@ sent.
 from __future__ import annotations
 
 import logging
+import threading
 from typing import Any
 
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.signals import request_finished, request_started
 from django.db import connections
+from django.db.backends.signals import connection_created
 from django.dispatch import Signal
 
 from viewcache import bindings
@@ -62,10 +64,8 @@ def finished() -> None:
 
 def passed(store: Store) -> None:
     """A request that nobody heard of has been answered from these backends."""
-    for connection in connections.all(initialized_only=True):
-        # Whoever opened it: in this thread there may be no other request for a while.
-        connection.queries_log.clear()
-        connection.close_if_unusable_or_obsolete()
+    if getattr(_thread, "may_have_connections", True):
+        _see_to_connections()
     try:
         store.disconnect()
     except Exception:
@@ -79,6 +79,26 @@ async def apassed(store: Store) -> None:
     except Exception:
         logger.exception(_NOT_CLOSED)
 
+
+def _see_to_connections() -> None:
+    """Whoever opened them: in this thread there may be no other request for a while."""
+    _thread.may_have_connections = False
+    for connection in connections.all(initialized_only=True):
+        connection.queries_log.clear()
+        connection.close_if_unusable_or_obsolete()
+        if connection.connection is not None:
+            _thread.may_have_connections = True
+
+
+#: Asking Django for a thread's connections takes as long as the rest of what is done here.
+_thread = threading.local()
+
+
+def _note_connection(**kwargs: Any) -> None:
+    _thread.may_have_connections = True
+
+
+connection_created.connect(_note_connection, dispatch_uid="viewcache.early.bounds")
 
 _NOT_CLOSED = "viewcache could not close the cache of a page that was sent early."
 
