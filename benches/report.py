@@ -180,8 +180,8 @@ _WAY = """## What stands in the way
   that show that nothing was replaced, and the call of the cache.
 - **A hit in local memory** reads the recipe, the page and a generation for each level of the path,
   where stock Django reads two entries; and the request is watched, to know which cookies a page
-  reads. By the flame graph a third is the compiled core (the request and its keys, the record and
-  its response), a fifth the reading of the cache, the rest the Python between them.
+  reads. By the flame graph two fifths are the compiled core (the request and its keys, the entries,
+  the record and its response), a tenth the reading of the cache, the rest the Python between them.
 - **A hit in Redis** is other people's: of what the kernel and the server leave, most is redis-py's
   and Django's backend's; viewcache's share is a tenth. Django's backend makes a client object for
   each operation, so viewcache keeps one for each thread.
@@ -191,10 +191,10 @@ _WAY = """## What stands in the way
 - **Requests per second**: server, kernel and `wrk` share two cores with the site, so what a hit
   costs is diluted on gunicorn. On granian a bare view takes 48 µs of Python, and a hit 15 more: it
   goes through the same request, URL and response, and reads the cache besides.
-- **Early hits** leave out the request, the URL and the middleware; they look after connections as
-  Django's two signals of a request do, judge the request, and check the page and its generations
-  in the cache, where a bare view does nothing. On gunicorn the server takes most of the time: what
-  is asked there is all that it gives without Django.
+- **Early hits** leave out the request, the URL, the middleware and, where only Django listens, the
+  two signals of a request; they judge the request, and check the page and its generations in the
+  cache, where a bare view does nothing. On gunicorn the server takes most of the time: what is
+  asked there is nearly all that it gives without Django.
 - **A miss and store** asks the installed Django whether the page may be stored, after it has been
   watched for what it reads; and it writes three entries where stock Django writes two: the page,
   the turn to render it, and, when a process first stores a page, its place in the inventory.
