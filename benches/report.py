@@ -183,8 +183,8 @@ _WAY = """## What stands in the way
   reads. By the flame graph two fifths are the compiled core (the request and its keys, the entries,
   the record and its response), a tenth the reading of the cache, the rest the Python between them.
 - **A hit in Redis** is other people's: of what the kernel and the server leave, most is redis-py's
-  and Django's backend's; viewcache's share is a tenth. Django's backend makes a client object for
-  each operation, so viewcache keeps one for each thread.
+  and Django's backend's; viewcache's share of all is under a quarter. Django's backend makes a
+  client object for each operation, so viewcache keeps one for each thread.
 - **A page of 200 KB** is copied once from what the cache's client hands over, and its checksum is
   read: memory for both lives at once, and where the C library gives large blocks back to the
   kernel after each, that is most of the difference.
