@@ -150,9 +150,14 @@ class _OwnKeys(BaseCache):
             return f"{self.key_prefix}:{self.version if version is None else version}:"
         return partial(self.make_key, version=version)
 
+    def _names(self, keys: Iterable[str], version: int | None) -> list[str]:
+        name = self._name(version)
+        if isinstance(name, str):
+            return [name + key for key in keys]
+        return [name(key) for key in keys]
+
     def make_and_validate_key(self, key: str, version: int | None = None) -> str:
-        made = self._name(version)
-        name = made + key if isinstance(made, str) else made(key)
+        [name] = self._names([key], version)
         if self.key_func is not default_key_func or not self._is_validated:
             self.validate_key(name)
             self._is_validated = True
@@ -167,11 +172,8 @@ class _RedisCache(_OwnKeys, RedisCache):
         self._class = _Client
 
     def get_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:
-        name = self._name(version)
-        if isinstance(name, str):
-            made = {name + key: key for key in keys}
-        else:
-            made = {name(key): key for key in keys}
+        keys = list(keys)
+        made = dict(zip(self._names(keys, version), keys, strict=True))
         found: dict[Any, Any] = self._cache.get_many(made)
         return {made[name]: value for name, value in found.items()}
 

@@ -2,14 +2,14 @@
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
 use crate::pickle;
 
 /// What is smaller is not worth lending: it is copied.
 const LENT_FROM: usize = 1024;
 
-/// What was found, by key; keys whose value is left to `pickle.loads()`, and their names.
+/// What was found, by key; what is left to `pickle.loads()`, with its key; names that have expired.
 type Read<'py> = (Bound<'py, PyDict>, Bound<'py, PyList>, Bound<'py, PyList>);
 
 /// Reads these keys as `LocMemCache.get()` does one after another, without unpickling what is ours.
@@ -69,13 +69,6 @@ fn read<'py>(value: &Bound<'py, PyAny>, is_lent: bool) -> Option<Bound<'py, PyAn
         return None;
     }
     let at = pickle::bytes(pickled.as_bytes())?;
-    let lent = PyTuple::new(
-        py,
-        [
-            pickled.clone().into_any(),
-            at.start.into_pyobject(py).ok()?.into_any(),
-            at.end.into_pyobject(py).ok()?.into_any(),
-        ],
-    );
+    let lent = (pickled, at.start, at.end).into_pyobject(py);
     lent.ok().map(Bound::into_any)
 }

@@ -219,8 +219,8 @@ def test_who_patches_local_memory_sees_what_is_read(
     assert seen == ["a", "b"] * 2
 
 
-@pytest.mark.parametrize("backend", ["redis"], indirect=True)
-def test_redis_reads_what_django_wrote(backend: Backend, settings: Any) -> None:
+@pytest.mark.parametrize("backend", ["redis", "locmem"], indirect=True)
+def test_a_kept_backend_reads_what_django_wrote(backend: Backend, settings: Any) -> None:
     def reverse(key: str, prefix: str, version: int) -> str:
         return f"{version}-{prefix}-{key[::-1]}"
 

@@ -579,8 +579,8 @@ def test_connections_are_seen_to_as_late(serve: Any, settings: Any, another: boo
     def other(sender: Any, **kwargs: Any) -> None:
         heard.append("told")
 
-    bounds = (request_started, request_finished)
-    for signal in bounds if another else ():
+    both = (request_started, request_finished)
+    for signal in both if another else ():
         signal.connect(other)
     if another:
         settings.VIEWCACHE = {"EARLY_SAFE": [f"{__name__}.{other.__qualname__}"]}
@@ -606,7 +606,7 @@ def test_connections_are_seen_to_as_late(serve: Any, settings: Any, another: boo
         assert Closing.closed == before + 1
         assert heard == (["told"] * 2 if another else [])
     finally:
-        for signal in bounds:
+        for signal in both:
             signal.disconnect(other)
 
 
