@@ -236,6 +236,18 @@ def test_a_kept_backend_reads_what_django_wrote(backend: Backend, settings: Any)
         assert theirs.get("c") == b"3"
 
 
+@pytest.mark.parametrize("backend", ["locmem"], indirect=True)
+def test_local_memory_drops_what_has_expired(backend: Backend) -> None:
+    """As Django's own does when it comes to it; else it would lie there until it is culled."""
+    ours: Any = backends.of("default")
+    ours.set_many({"a": 1, "b": 2}, 60)
+    expired = next(name for name in ours._cache if name.endswith("a"))
+    ours._expire_info[expired] = 1.0
+    assert ours.get_many(["a", "b"]) == {"b": 2}
+    assert [name[-1] for name in ours._cache] == ["b"]
+    assert [name[-1] for name in ours._expire_info] == ["b"]
+
+
 @pytest.mark.parametrize("backend", ["redis"], indirect=True)
 def test_a_thread_asks_redis_on_the_connections_that_it_has(backend: Backend) -> None:
     def found() -> tuple[Any, Any]:
