@@ -216,8 +216,10 @@ class LookUp:
         The lease: scopes that the page may come to read; they are fetched with those it does.
         Those to ``remember`` become part of the recipe.
         """
-    def unknown(self) -> dict[str, int]:
-        """The lease: keys of all generations that are not known, each with a new one to set."""
+    def unknown(self) -> list[str]:
+        """The lease: the keys of all generations that are not known, used or only expected."""
+    def renewals(self) -> dict[str, int]:
+        """The lease: the same, each with a new one to set."""
     def unread_of(self, scopes: Sequence[str]) -> list[str]:
         """The lease: those of the scopes whose generation has not been read."""
     def has_read_any(self, prefix: str) -> bool:
@@ -332,8 +334,37 @@ class Queries:
         it finds by a value: table, column, value, the scopes of what is found by it, where in a
         row of the result the primary key stands, and whether one row has it at most.
         """
-    def reads_always_the_same(self, text: str, vendor: str) -> bool:
-        """Does a statement only read, and the same whatever its parameters are?"""
+    def plain(self, text: str, vendor: str) -> Plain | None:
+        """The statement, where it is a query of known tables and nothing else."""
+
+@final
+class Plain:
+    """A query of known tables and nothing else."""
+
+    def reads(self, params: Any) -> tuple[str, ...]:
+        """The scopes that it reads with these parameters."""
+
+@final
+class Fetched:
+    """A database cursor whose rows have been fetched, and are handed out from here."""
+
+    def __new__(cls, cursor: Any, kind: type[Any]) -> Fetched:
+        """``kind`` is what the driver gives several rows as."""
+    @property
+    def rows(self) -> Sequence[Any]:
+        """All of its rows."""
+    def forget(self) -> Any:
+        """The cursor as it was, for its next statement."""
+    def close(self) -> None: ...
+    def __getattr__(self, name: str) -> Any: ...
+    def __iter__(self) -> Fetched: ...
+    def __next__(self) -> Any: ...
+    def fetchone(self) -> Any:
+        """The next row, if there is one."""
+    def fetchmany(self, size: int | None = None) -> Any:
+        """The next rows, as many as the cursor's ``arraysize`` where no size is given."""
+    def fetchall(self) -> Any:
+        """The rows that are left."""
 
 @final
 class Hit:

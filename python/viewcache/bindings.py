@@ -41,7 +41,9 @@ _NAMED = ("row:", "value:")
 class Making:
     """What the queries of this context are for: a page, once there is a lease."""
 
-    __slots__ = ("began", "blind", "known", "read", "request", "rows", "spent", "visit")
+    __slots__ = (
+        *("began", "blind", "has_asked_all", "known", "read", "request", "rows", "spent", "visit"),
+    )
 
     def __init__(self, began: int | None = None) -> None:
         self.visit: Visit | None = None
@@ -57,6 +59,8 @@ class Making:
         self.known: set[tuple[Any, ...]] = set()
         #: Commands spent on generations.
         self.spent = 0
+        #: One of them was for all tables of the project.
+        self.has_asked_all = False
         #: Rows that the page names; where there are too many, it reads their tables.
         self.rows: set[str] = set()
 
@@ -169,7 +173,7 @@ def aside() -> Iterator[None]:
 def read(
     making: Making,
     connection: BaseDatabaseWrapper,
-    reads: list[str],
+    reads: Sequence[str],
     others: Sequence[str] = (),
     refused: tuple[str, bool] | None = None,
     by: Sequence[Any] = (),
@@ -181,7 +185,7 @@ def read(
     Returns what the query finds by a value and has to prove, once it has run.
     """
     inner = making.visit
-    known = (inner, *reads)
+    known = inner, tuple(reads)
     if not (written or others or refused or by):
         if known in making.known:
             return []
@@ -211,8 +215,8 @@ def read(
             visit.refuse(reason)
         else:
             bind(making, visit, scopes, late=late)
-    for scope in reads:
-        if not scope.startswith("row:"):
+    for scope in (*reads, *(scope for each in sought for scope in each.scopes)):
+        if not scope.startswith(_NAMED) and len(_tables_read) < _TABLES_ASKED:
             _tables_read.setdefault(scope)
     return _seek(making, connection, sought) if sought and visits and reason is None else []
 
@@ -290,7 +294,7 @@ def _knows_a_row(making: Making, sought: Sought) -> bool:
     return all(lease.has_read_any(sought.any_row) for lease in leases if lease is not None)
 
 
-def bind_known(making: Making, visit: Visit, reads: list[str]) -> bool:
+def bind_known(making: Making, visit: Visit, reads: Sequence[str]) -> bool:
     """
     As ``bind``, where that is quick: each generation has been read and there is room for each row.
     Else nothing is done.
@@ -333,8 +337,12 @@ def bind(making: Making, visit: Visit, scopes: list[str], *, late: bool) -> bool
         lease.expect(scopes, remember=True)
         visit.refuse("read inside a transaction that had read before", teach=True)
         return exact
-    if not making.spent:
-        lease.expect([*_tables_read, *databases.all_tables()][:_TABLES_ASKED], remember=False)
+    # Those that pages of this process have read; where that is not enough, those of the project.
+    if not making.spent and _tables_read:
+        lease.expect(list(_tables_read), remember=False)
+    elif not making.has_asked_all:
+        making.has_asked_all = True
+        lease.expect(databases.all_tables()[:_TABLES_ASKED], remember=False)
     with databases.quietly():
         making.spent += read_rows(visit, scopes)
     return exact

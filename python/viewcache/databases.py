@@ -182,10 +182,26 @@ def _isolation(connection: BaseDatabaseWrapper) -> str:
     return level
 
 
-#: By database and text, what statements do that do the same with any parameters; ``None`` for
-#: others. Every query asks for it, and what is at hand is quicker than what has to be made.
-_same: dict[tuple[str, str], Any] = {}
-_SAME_KEPT, _SAME_LENGTH = 1024, 4096
+#: By database and text, the queries that do nothing else; ``None`` for other statements. Every
+#: statement asks for it, and what is at hand is quicker than what has to be made.
+_plain: dict[tuple[str, str], _core.Plain | None] = {}
+_PLAIN_KEPT, _PLAIN_LENGTH = 1024, 4096
+
+
+def plain(sql: Any, vendor: str, params: Any) -> tuple[str, ...] | None:
+    """The scopes that a query of known tables reads; ``None`` for any other statement."""
+    if type(sql) is not str:
+        return None
+    key = vendor, sql
+    try:
+        found = _plain[key]
+    except KeyError:
+        found = queries().plain(sql, vendor)
+        if len(sql) <= _PLAIN_LENGTH:
+            if len(_plain) >= _PLAIN_KEPT:
+                _plain.clear()
+            _plain[key] = found
+    return None if found is None else found.reads(params)
 
 
 def analyse(sql: Any, vendor: str, params: Any, many: bool) -> Any:
@@ -193,22 +209,13 @@ def analyse(sql: Any, vendor: str, params: Any, many: bool) -> Any:
     if not isinstance(sql, str):
         # psycopg's composed statements, as Django's PostgreSQL backend makes some of its own.
         sql = sql.as_string(None) if hasattr(sql, "as_string") else str(sql)
-    key = vendor, sql
-    found = _same.get(key)
-    if found is None:
-        known = queries()
-        found = known.analyse(sql, vendor, params, many)
-        if key not in _same and len(sql) <= _SAME_LENGTH:
-            if len(_same) >= _SAME_KEPT:
-                _same.clear()
-            _same[key] = found if known.reads_always_the_same(sql, vendor) else None
-    return found
+    return queries().analyse(sql, vendor, params, many)
 
 
 def forget() -> None:
     """The settings have changed, and with them perhaps the models."""
     queries.cache_clear()
-    _same.clear()
+    _plain.clear()
     is_table.cache_clear()
     all_tables.cache_clear()
     keys.cache_clear()

@@ -4,50 +4,15 @@ Statements that are run to their end at once, and what their results show.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from typing import Any, cast
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from . import _core, databases
+from ._core import Fetched
 
 #: New rows of an insert above which it counts for the whole table.
 _NEW_ROWS = 24
-
-
-class Fetched:
-    """A database cursor whose rows have been fetched, and are handed out from here."""
-
-    def __init__(self, cursor: Any, kind: Callable[[Iterable[Any]], Any]) -> None:
-        self._cursor = cursor
-        #: MySQL's drivers give tuples of rows, the others lists; Django waits for an empty one.
-        self._kind = kind
-        self.rows: list[Any] | None = cursor.fetchall()
-        self._left = iter(self.rows or ())
-
-    def forget(self) -> Any:
-        """The cursor as it was, for its next statement."""
-        self._left = iter(())
-        return self._cursor
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._cursor, name)
-
-    def __iter__(self) -> Iterator[Any]:
-        return self._left
-
-    def __next__(self) -> Any:
-        return next(self._left)
-
-    def fetchone(self) -> Any:
-        return next(self._left, None)
-
-    def fetchmany(self, size: int | None = None) -> Any:
-        return self._kind(islice(self._left, size or self._cursor.arraysize))
-
-    def fetchall(self) -> Any:
-        return self._kind(self._left)
 
 
 def finished(wrapper: Any, connection: BaseDatabaseWrapper, result: Any) -> Any:

@@ -91,8 +91,8 @@ def read_rows(visit: Visit, scopes: Iterable[str]) -> int:
     if lease is None or store is None or not lease.read(list(scopes)):
         return 0
     try:
-        lease.claim(store.fetch([], list(lease.unknown())))
-        if absent := lease.unknown():
+        lease.claim(store.fetch([], lease.unknown()))
+        if absent := lease.renewals():
             lease.claim(store.renew(absent))
             return 2
     except Exception as error:

@@ -49,18 +49,13 @@ def watch(
     if waits := commit.is_waiting(connection):
         commit.settle(connection)
         waits = commit.is_waiting(connection)
-    if many and not isinstance(params, list | tuple):
-        # An iterator is read once.
-        params = list(params)
-    found = databases.analyse(sql, connection.vendor, params, many)
-    reads, writes, others, numbered, begins, refused, by = found
-    is_plain = begins is None and not (writes or others or numbered or refused or by)
-    if waits or not is_plain or not reads:
-        return _watch(execute, sql, params, many, context, found)
-    # A query of tables, as most statements are.
+    reads = None if waits or many else databases.plain(sql, connection.vendor, params)
+    if reads is None:
+        return _watch(execute, sql, params, many, context)
     making = bindings.current.get()
-    if making is not None:
-        bindings.read(making, connection, reads, written=connection.in_atomic_block)
+    is_written = connection.in_atomic_block
+    if making is not None and (is_written or (making.visit, reads) not in making.known):
+        bindings.read(making, connection, reads, written=is_written)
     databases.note_read(connection)
     result = execute(sql, params, many, context)
     if making is not None and connection.vendor == "sqlite":
@@ -75,12 +70,16 @@ def _watch(
     params: Any,
     many: bool,
     context: dict[str, Any],
-    found: Any,
 ) -> Any:
-    """As ``watch``, for a statement that does anything, of which this was found."""
-    reads, writes, others, numbered, begins, refused, by = found
+    """As ``watch``, for a statement that does anything."""
     connection: BaseDatabaseWrapper = context["connection"]
     wrapper = context["cursor"]
+    if many and not isinstance(params, list | tuple):
+        # An iterator is read once.
+        params = list(params)
+    reads, writes, others, numbered, begins, refused, by = databases.analyse(
+        sql, connection.vendor, params, many
+    )
     if (writes or numbered or refused) and durable.needs_transaction(connection, sql):
         with transaction.atomic(using=connection.alias):
             result = watch(execute, sql, params, many, context)
@@ -152,7 +151,6 @@ def _warn_once(sql: str, reason: str) -> None:
 #: Methods of the drivers' cursors that run statements without a word to Django.
 _UNTOLD = frozenset({"copy", "copy_expert", "copy_from", "copy_to", "executescript", "stream"})
 _cursor_callproc = CursorWrapper.callproc
-_cursor_getattr = cast(Any, CursorWrapper).__getattr__
 
 
 def _callproc(self: CursorWrapper, procname: str, params: Any = None, kparams: Any = None) -> Any:
@@ -162,14 +160,16 @@ def _callproc(self: CursorWrapper, procname: str, params: Any = None, kparams: A
     )
 
 
-def _getattr(self: CursorWrapper, name: str) -> Any:
-    """``CursorWrapper.__getattr__``, which hands out the methods of the driver's cursor."""
-    found = _cursor_getattr(self, name)
-    if name not in _UNTOLD:
-        return found
-    if name == "copy" and hasattr(self.cursor, "stream"):
-        return partial(_copy, self, found)  # psycopg's; the data is sent before it is left
-    return partial(_run_untold, self, found)
+def _untold(name: str) -> property:
+    """This method of the driver's cursor, which ``CursorWrapper.__getattr__`` would hand out."""
+
+    def get(wrapper: CursorWrapper) -> Any:
+        found = getattr(wrapper.cursor, name)
+        if name == "copy" and hasattr(wrapper.cursor, "stream"):
+            return partial(_copy, wrapper, found)  # psycopg's; the data is sent before it is left
+        return partial(_run_untold, wrapper, found)
+
+    return property(get)
 
 
 def _run_untold(wrapper: CursorWrapper, method: Callable[..., Any], *args: Any, **kw: Any) -> Any:
@@ -209,7 +209,8 @@ def connect() -> None:
     for connection in connections.all(initialized_only=True):
         _watch_connection(connection=connection)
     cast(Any, CursorWrapper).callproc = _callproc
-    cast(Any, CursorWrapper).__getattr__ = _getattr
+    for name in _UNTOLD:
+        setattr(CursorWrapper, name, _untold(name))
     on_visit(bindings.ask, bindings.attach)
     reads.on_apart(bindings.aside)
 
@@ -223,7 +224,8 @@ def disconnect() -> None:
         if watch in connection.execute_wrappers:
             connection.execute_wrappers.remove(watch)
     cast(Any, CursorWrapper).callproc = _cursor_callproc
-    cast(Any, CursorWrapper).__getattr__ = _cursor_getattr
+    for name in _UNTOLD & vars(CursorWrapper).keys():
+        delattr(CursorWrapper, name)
     on_visit(None, None)
     reads.on_apart(None)
 

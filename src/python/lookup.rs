@@ -247,13 +247,16 @@ impl LookUp {
         (key, PyBytes::new(py, &value).unbind(), seconds)
     }
 
-    /// The lease: the keys of all generations that were not found, used or only expected.
-    fn unknown<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let entries = PyDict::new(py);
-        for key in self.state().machine.unread() {
-            entries.set_item(key, generation::fresh()?)?;
-        }
-        Ok(entries)
+    /// The lease: the keys of all generations that are not known, used or only expected.
+    fn unknown(&self) -> Vec<String> {
+        let state = self.state();
+        let unread = state.machine.unread();
+        unread.into_iter().map(String::from).collect()
+    }
+
+    /// The lease: the same, each with a new one to set.
+    fn renewals<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        with_fresh(py, &self.state().machine.unread())
     }
 
     /// The lease: those of the scopes whose generation has not been read.
@@ -280,11 +283,7 @@ impl LookUp {
 
     /// The lease: the generations that are absent, each with a new one to add.
     fn unclaimed<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let entries = PyDict::new(py);
-        for key in self.state().machine.unclaimed() {
-            entries.set_item(key, generation::fresh()?)?;
-        }
-        Ok(entries)
+        with_fresh(py, &self.state().machine.unclaimed())
     }
 
     /// The lease: what was found under keys that `read` or `unclaimed` named.
@@ -353,4 +352,13 @@ impl LookUp {
             Err(why) => (None, Some(why)),
         })
     }
+}
+
+/// These keys, each with a new generation.
+fn with_fresh<'py>(py: Python<'py>, keys: &[&str]) -> PyResult<Bound<'py, PyDict>> {
+    let entries = PyDict::new(py);
+    for key in keys {
+        entries.set_item(key, generation::fresh()?)?;
+    }
+    Ok(entries)
 }

@@ -5,6 +5,7 @@
 
 mod answers;
 mod django;
+mod fetched;
 mod headers;
 mod hit;
 mod inventory;
@@ -37,6 +38,8 @@ mod _core {
     #[pymodule_export]
     use super::django::Django;
     #[pymodule_export]
+    use super::fetched::Fetched;
+    #[pymodule_export]
     use super::headers::{read_cache_control, read_vary};
     #[pymodule_export]
     use super::hit::Hit;
@@ -53,7 +56,7 @@ mod _core {
     #[pymodule_export]
     use super::lookup::LookUp;
     #[pymodule_export]
-    use super::queries::{Queries, new_rows, row_scope, table_name};
+    use super::queries::{Plain, Queries, new_rows, row_scope, table_name};
     #[pymodule_export]
     use super::scopes::{scope_of_tag, scopes_of_path, scopes_of_tree};
     #[pymodule_export]

@@ -136,15 +136,73 @@ impl Queries {
         ))
     }
 
-    /// Does a statement only read, and the same whatever its parameters are?
-    fn reads_always_the_same(&self, text: &str, vendor: &str) -> bool {
-        self.analyser
-            .analyse(text, Dialect::from_vendor(vendor))
-            .is_ok_and(|analysis| {
-                analysis.writes.is_empty()
-                    && analysis.control.is_empty()
-                    && (analysis.reads.iter()).all(|read| matches!(read.pins, Pins::None))
-            })
+    /// The statement, where it is a query of known tables and nothing else, as most are.
+    fn plain(&self, py: Python<'_>, text: &str, vendor: &str) -> PyResult<Option<Plain>> {
+        let Ok(analysis) = self.analyser.analyse(text, Dialect::from_vendor(vendor)) else {
+            return Ok(None);
+        };
+        let reads = analysis.reads.iter();
+        let reads: Vec<_> = reads.filter(|read| self.counts(&read.table)).collect();
+        let is_plain = analysis.writes.is_empty()
+            && analysis.control.is_empty()
+            && !reads.is_empty()
+            && reads.iter().all(|read| {
+                self.analyser.is_table(&read.table) && !matches!(read.pins, Pins::Value(_))
+            });
+        if !is_plain {
+            return Ok(None);
+        }
+        let mut always = Vec::new();
+        let mut pinned = Vec::new();
+        for read in reads {
+            always.push(scope::of_table(&read.table));
+            match &read.pins {
+                Pins::Rows(terms) => pinned.push((read.table.clone(), terms.clone())),
+                _ => always.push(scope::of_rows(&read.table)),
+            }
+        }
+        Ok(Some(Plain {
+            always: PyTuple::new(py, always)?.unbind(),
+            pinned,
+            rows_limit: self.rows_limit,
+        }))
+    }
+}
+
+/// A query of known tables and nothing else: what it reads depends on its parameters, if on anything.
+#[pyclass(frozen, module = "viewcache._core")]
+pub struct Plain {
+    /// The scopes that it reads whatever its parameters are.
+    always: Py<PyTuple>,
+    /// Tables of which it reads the rows that its parameters name.
+    pinned: Vec<(String, Vec<PinTerm>)>,
+    rows_limit: usize,
+}
+
+#[pymethods]
+impl Plain {
+    /// The scopes that it reads with these parameters.
+    fn reads<'py>(
+        &self,
+        py: Python<'py>,
+        params: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        let always = self.always.bind(py);
+        if self.pinned.is_empty() {
+            return Ok(always.clone());
+        }
+        let sets = params.map(std::slice::from_ref).unwrap_or_default();
+        let mut scopes: Vec<Bound<'py, PyAny>> = always.iter().collect();
+        for (table, terms) in &self.pinned {
+            match rows(terms, sets, self.rows_limit) {
+                Some(rows) => {
+                    let rows = rows.iter().map(|row| scope::of_row(table, row));
+                    scopes.extend(rows.map(|row| PyString::new(py, &row).into_any()));
+                }
+                None => scopes.push(PyString::new(py, &scope::of_rows(table)).into_any()),
+            }
+        }
+        PyTuple::new(py, scopes)
     }
 }
 
@@ -174,7 +232,7 @@ impl Queries {
             }
             reads.insert(scope::of_table(&read.table));
             let rows = match &read.pins {
-                Pins::Rows(terms) => self.rows(terms, sets),
+                Pins::Rows(terms) => rows(terms, sets, self.rows_limit),
                 Pins::Value(by) => {
                     if let Some(found) = self.sought(&read.table, by, sets) {
                         sought.push(found);
@@ -230,7 +288,7 @@ impl Queries {
                     }
                     rows
                 }
-                Reach::Rows(terms) => self.rows(terms, sets),
+                Reach::Rows(terms) => rows(terms, sets, self.rows_limit),
                 Reach::Table => None,
             };
             match named {
@@ -315,22 +373,6 @@ impl Queries {
         (scopes.len() <= self.rows_limit).then_some(scopes)
     }
 
-    /// The rows that these terms name, over all sets of parameters; `None` when one is not known,
-    /// or there are too many.
-    fn rows(&self, terms: &[PinTerm], sets: &[Bound<'_, PyAny>]) -> Option<Vec<String>> {
-        let mut rows = BTreeSet::new();
-        if sets.is_empty() {
-            rows.extend(row_texts(terms, |_| None)?);
-        }
-        for set in sets {
-            rows.extend(row_texts(terms, |term| values(set, term))?);
-            if rows.len() > self.rows_limit {
-                return None;
-            }
-        }
-        (rows.len() <= self.rows_limit).then(|| rows.into_iter().collect())
-    }
-
     /// The rows that an insert gives keys to, `None` when they are not known or too many; and
     /// whether it leaves one to the database.
     ///
@@ -382,6 +424,22 @@ fn column((name, is_text, limit, unique): FindableColumn) -> Column {
         },
         unique,
     }
+}
+
+/// The rows that these terms name, over all sets of parameters; `None` when one is not known,
+/// or there are more than `limit`.
+fn rows(terms: &[PinTerm], sets: &[Bound<'_, PyAny>], limit: usize) -> Option<Vec<String>> {
+    let mut rows = BTreeSet::new();
+    if sets.is_empty() {
+        rows.extend(row_texts(terms, |_| None)?);
+    }
+    for set in sets {
+        rows.extend(row_texts(terms, |term| values(set, term))?);
+        if rows.len() > limit {
+            return None;
+        }
+    }
+    (rows.len() <= limit).then(|| rows.into_iter().collect())
 }
 
 /// What of a parameter every collation tells apart; nothing where the database may make something else of it.

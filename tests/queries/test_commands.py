@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from backends import Backend
-from blog.models import Author, Post, Tag
+from blog.models import Author, Comment, Post, Tag
+from django.contrib.auth.models import Group, User
 from django.db import transaction
 from tracking import Site, sent
+from viewcache import bindings
 
 pytestmark = pytest.mark.parametrize("backend", ["redis"], indirect=True)
 
@@ -55,6 +57,33 @@ def test_a_hit_costs_what_it_cost_and_a_cold_miss_at_most_eight_more(
     assert extra(cold, untracked[0]) <= 8
     # Another URL over the same rows finds their generations there.
     cold, *hits = cold_and_warm(backend.server, tracked, view, f"/again/{count}/")
+    assert hits == [{"mget": 1}] * 2
+    assert extra(cold, untracked[0]) <= 8
+
+
+@pytest.mark.parametrize("known", [(), ("blog_author",), ("blog_author", "blog_tag")])
+@pytest.mark.usefixtures("transactional_db")
+def test_tables_that_no_page_has_read_before_cost_no_command_each(
+    backend: Backend,
+    settings: Any,
+    tracked: Site,
+    tags: list[int],
+    known: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = {f"{kind}:{table}": None for table in known for kind in ("table", "rows")}
+    monkeypatch.setattr(bindings, "_tables_read", read)
+    number = tags[0]
+
+    def view(request: Any) -> str:
+        found = [Author.objects.exists(), Tag.objects.get(pk=number), Post.objects.count()]
+        found += [Comment.objects.count(), Tag.objects.get(slug="t7"), Tag.objects.count()]
+        return str([*found, User.objects.filter(pk=number).first(), Group.objects.first()])
+
+    settings.VIEWCACHE = {}
+    untracked = cold_and_warm(backend.server, tracked, view, "/untracked/")
+    tracked.track()
+    cold, *hits = cold_and_warm(backend.server, tracked, view, "/tracked/")
     assert hits == [{"mget": 1}] * 2
     assert extra(cold, untracked[0]) <= 8
 

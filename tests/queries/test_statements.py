@@ -193,13 +193,102 @@ def test_a_read_while_the_response_renders_keeps_the_page_out(tracked: Site, tag
 
 def test_statements_are_remembered_in_bounds(tracked: Site) -> None:
     def reads(number: int) -> Any:
-        text = f"SELECT name, {number} FROM blog_tag"
-        return databases.analyse(text, "sqlite", (), False)[0]
+        return databases.plain(f"SELECT name, {number} FROM blog_tag", "sqlite", ())
 
-    for number in range(2 * databases._SAME_KEPT):
-        assert reads(number) == ["rows:blog_tag", "table:blog_tag"]
-        assert len(databases._same) <= databases._SAME_KEPT
-    assert reads(0) == ["rows:blog_tag", "table:blog_tag"]
+    for number in range(2 * databases._PLAIN_KEPT):
+        assert reads(number) == ("table:blog_tag", "rows:blog_tag")
+        assert len(databases._plain) <= databases._PLAIN_KEPT
+    assert reads(0) == ("table:blog_tag", "rows:blog_tag")
+
+
+@pytest.mark.parametrize(
+    ("statement", "params", "scopes"),
+    [
+        ("SELECT name FROM blog_tag WHERE id = %s", (5,), {"row:blog_tag:5"}),
+        (
+            "SELECT name FROM blog_tag WHERE id IN (%s, 7)",
+            (5,),
+            {"row:blog_tag:5", "row:blog_tag:7"},
+        ),
+        ("SELECT name FROM blog_tag WHERE id = 7", None, {"row:blog_tag:7"}),
+        ("SELECT name FROM blog_tag WHERE id = %s", (5.5,), {"rows:blog_tag"}),
+        ("SELECT name FROM blog_tag WHERE id = %s", (), {"rows:blog_tag"}),
+        ("SELECT name FROM blog_tag WHERE name = %s", (5,), {"rows:blog_tag"}),
+    ],
+)
+def test_what_plain_queries_read_is_what_the_whole_analysis_says(
+    tracked: Site, statement: str, params: Any, scopes: set[str]
+) -> None:
+    for _ in range(2):
+        found = databases.plain(statement, "sqlite", params)
+        assert found is not None
+        assert set(found) == {"table:blog_tag", *scopes}
+        assert sorted(found) == databases.analyse(statement, "sqlite", params, False)[0]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT name FROM blog_tag WHERE slug = %s",
+        "SELECT name FROM nowhere",
+        "SELECT unknown(name) FROM blog_tag",
+        "SELECT 1",
+        "SELECT * FROM django_session",
+        "UPDATE blog_tag SET name = 'new'",
+        "SELECT name FROM blog_tag; COMMIT",
+        "BEGIN",
+        "no SQL at all",
+    ],
+)
+def test_any_other_statement_is_not_plain(tracked: Site, statement: str) -> None:
+    for _ in range(2):
+        assert databases.plain(statement, "sqlite", ()) is None
+
+
+class Cursor:
+    """A driver's: SQLite's, whose rows come as this kind."""
+
+    arraysize = 2
+    is_closed = False
+
+    def __init__(self, kind: Callable[[Any], Any]) -> None:
+        self.kind = kind
+
+    def fetchall(self) -> Any:
+        return self.kind(range(7))
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+@pytest.mark.parametrize("given", [list, tuple, iter])
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_rows_that_have_been_fetched_are_handed_out_as_a_cursor_does(
+    given: Callable[[Any], Any], kind: type[Any]
+) -> None:
+    cursor = Cursor(given)
+    fetched = Fetched(cursor, kind)
+    assert list(fetched.rows) == [0, 1, 2, 3, 4, 5, 6]
+    assert fetched.fetchone() == next(fetched) - 1 == 0
+    assert fetched.fetchmany() == kind([2, 3])
+    assert fetched.fetchmany(1) == kind([4])
+    assert next(iter(fetched)) == 5
+    assert fetched.fetchall() == kind([6])
+    assert (fetched.fetchone(), next(fetched, None), list(fetched)) == (None, None, [])
+    assert (fetched.fetchmany(5), fetched.fetchall()) == (kind(), kind())
+    assert Fetched(cursor, kind).fetchmany(-1) == kind(range(7))
+    assert fetched.arraysize == 2
+    with pytest.raises(AttributeError, match="scroll"):
+        fetched.scroll(1)
+    again = Fetched(cursor, kind)
+    assert again.forget() is cursor
+    assert again.fetchall() == kind()
+    fetched.close()
+    assert cursor.is_closed
+
+
+def test_a_cursor_without_rows_to_fetch_has_none() -> None:
+    assert Fetched(Cursor(lambda rows: None), list).fetchall() == []
 
 
 # -- Writes ---------------------------------------------------------------------------------------
