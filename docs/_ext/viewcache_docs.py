@@ -2,10 +2,10 @@
 Directives that write what the code knows: ``setting-list``, ``command-help``, ``refusal-list``.
 """
 
-import dataclasses
 import inspect
 import io
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.management import load_command_class
@@ -43,14 +43,14 @@ class SettingList(_Written):
     def lines(self) -> list[str]:
         found = []
         source = inspect.getsource(conf.Settings)
-        for item in dataclasses.fields(conf.Settings):
-            comment = re.search(rf"((?:^    #:[^\n]*\n)+)    {item.name}:", source, re.MULTILINE)
+        for name, default in conf.Settings._field_defaults.items():
+            comment = re.search(rf"((?:^    #:[^\n]*\n)+)    {name}:", source, re.MULTILINE)
             text = " ".join(
                 line.strip()[2:].strip() for line in (comment[1] if comment else "").splitlines()
             )
             found += [
-                f"``{item.name}``",
-                f"    Default: {self.default(item)}",
+                f"``{name}``",
+                f"    Default: {self.default(default)}",
                 "",
                 f"    {text}",
                 "",
@@ -58,8 +58,9 @@ class SettingList(_Written):
         return found
 
     @staticmethod
-    def default(item: Any) -> str:
-        value = item.default if item.default is not dataclasses.MISSING else item.default_factory()
+    def default(value: Any) -> str:
+        if isinstance(value, Mapping):
+            value = dict(value)
         if isinstance(value, tuple) and len(value) > 5:
             return ", ".join(f"``{part}``" for part in value) + "."
         if isinstance(value, int) and not isinstance(value, bool):

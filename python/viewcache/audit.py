@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -30,8 +29,7 @@ class UnkeyedReadWarning(RuntimeWarning):
     """A page shows what its key does not have, or may: visitors who differ in it share it."""
 
 
-@dataclass(frozen=True)
-class Unkeyed:
+class Unkeyed(NamedTuple):
     """Something that was read while the page was made, and is not in its key."""
 
     #: ``"header"``, ``"META"``, ``"query"`` or ``"cookie"``.

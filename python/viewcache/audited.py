@@ -278,9 +278,9 @@ _BETWEEN = (
 _IN_KEY = frozenset({"_get_raw_host", "_get_scheme", "get_host", "is_secure", "scheme"})
 #: These read for every request. What they leave to the page is told otherwise: by ``Vary``, in the
 #: session, as the language.
-_MIDDLEWARE = re.compile(r"django\.(middleware|contrib\.\w+\.middleware)\b")
+_MIDDLEWARE = r"django\.(middleware|contrib\.\w+\.middleware)\b"
 #: So do these, unless the site's own code asks them to.
-_DJANGOS = re.compile(r"django\.(core|utils|test|views\.decorators)\b")
+_DJANGOS = r"django\.(core|utils|test|views\.decorators)\b"
 
 
 def _place() -> str | None:
@@ -298,8 +298,8 @@ def _place() -> str | None:
         frame = frame.f_back
     if frame is None:
         return "unknown"
-    if module.startswith("viewcache.") or _MIDDLEWARE.match(module):
+    if module.startswith("viewcache.") or re.match(_MIDDLEWARE, module):
         return None
-    if _DJANGOS.match(module) and reads.caller(frame) is None:
+    if re.match(_DJANGOS, module) and reads.caller(frame) is None:
         return None
     return reads.place_of(frame)

@@ -7,18 +7,21 @@ has a backend of its own, ``RedisCache`` with a pool of its own. The clients ben
 safe to share, so one backend of each alias is kept here for the process.
 
 And what they do for each command that they could do once: ``RedisCache`` makes a client object
-(a fifth of a look-up), ``LocMemCache`` locks for each of many keys, and both look at each character
-of a key.
+(a fifth of a look-up), ``PyMemcacheCache`` hashes each key in Python to choose among its servers
+(two thirds), ``LocMemCache`` locks for each of many keys, and two of them look at each character of
+a key.
 """
 
 from __future__ import annotations
 
 import os
 import pickle
+import socket
 import time
 from asyncio import _get_running_loop
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
+from types import SimpleNamespace
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -33,6 +36,9 @@ from . import _core
 
 #: Seconds that pymemcache waits for an answer, unless ``OPTIONS`` say so: as redis-py does.
 _SECONDS = 5
+
+#: Bytes that are taken from one of pymemcache's sockets at once.
+_PIECE = 256 * 1024
 
 #: ``None`` for an alias whose backend is not kept.
 _kept: dict[str, BaseCache | None] = {}
@@ -63,7 +69,7 @@ def renewed(alias: str, failed: BaseCache) -> BaseCache | None:
     Another backend in place of a kept one that has failed: the server may have closed connections
     that nobody used. ``None`` where it was not kept, or sees to that itself.
     """
-    if type(failed) is not PyMemcacheCache or _kept.get(alias) is None:
+    if type(failed) is not _MemcachedCache or _kept.get(alias) is None:
         return None
     if _kept.get(alias) is failed:
         # Not closed: another thread may be using it.
@@ -97,8 +103,37 @@ def _pooled(alias: str) -> BaseCache | None:
     waiting, of which it has none by itself.
     """
     waits = dict.fromkeys(("connect_timeout", "timeout"), _SECONDS)
-    backend = _made(PyMemcacheCache, alias, {"use_pooling": True, **waits})
+    options = {"use_pooling": True, "hasher": _hasher(), "socket_module": _sockets(), **waits}
+    backend = _made(_MemcachedCache, alias, options)
     return backend if cast(Any, backend)._options["use_pooling"] else None
+
+
+@cache
+def _hasher() -> type[Any]:
+    """
+    pymemcache's choice of a server for a key, without the hash of it where there is nothing to
+    choose.
+    """
+    from pymemcache.client.rendezvous import RendezvousHash
+
+    class Hasher(RendezvousHash):  # type: ignore[misc]
+        def get_node(self, key: Any) -> Any:
+            return self.nodes[0] if len(self.nodes) == 1 else super().get_node(key)
+
+    return Hasher
+
+
+@cache
+def _sockets() -> SimpleNamespace:
+    """
+    ``socket`` for pymemcache, which takes what has come in pieces of 4 KB: fifty for a large page.
+    """
+
+    class Socket(socket.socket):
+        def recv(self, size: int, flags: int = 0) -> bytes:
+            return super().recv(max(size, _PIECE), flags)
+
+    return SimpleNamespace(**{**vars(socket), "socket": Socket})
 
 
 #: Of the backends of Django's threads, those that ask on the same connections.
@@ -164,18 +199,24 @@ class _OwnKeys(BaseCache):
         return name
 
 
-class _RedisCache(_OwnKeys, RedisCache):
+class _Served(_OwnKeys):
     """Reads with the keys as they are: each was valid when it was set."""
-
-    def __init__(self, server: str, params: dict[str, Any]) -> None:
-        super().__init__(server, params)
-        self._class = _Client
 
     def get_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:
         keys = list(keys)
         made = dict(zip(self._names(keys, version), keys, strict=True))
-        found: dict[Any, Any] = self._cache.get_many(made)
+        found: dict[Any, Any] = cast(Any, self)._cache.get_many(made)
         return {made[name]: value for name, value in found.items()}
+
+
+class _RedisCache(_Served, RedisCache):
+    def __init__(self, server: str, params: dict[str, Any]) -> None:
+        super().__init__(server, params)
+        self._class = _Client
+
+
+class _MemcachedCache(_Served, PyMemcacheCache):
+    pass
 
 
 class _LocMemCache(_OwnKeys, LocMemCache):

@@ -40,7 +40,7 @@ _KEYS = frozenset(
         "UUIDField",
     }
 )
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_ ]*")
+_PLAIN = r"[A-Za-z_][A-Za-z0-9_ ]*"
 
 
 class Sought(NamedTuple):
@@ -143,7 +143,7 @@ def findable() -> list[tuple[str, list[tuple[str, bool, int | None, bool]]]]:
     found = []
     for model in _models():
         columns = [column for field in model._meta.local_concrete_fields for column in _of(field)]
-        if columns and _PLAIN.fullmatch(model._meta.db_table):
+        if columns and re.fullmatch(_PLAIN, model._meta.db_table):
             found.append((model._meta.db_table, columns))
     return found
 
@@ -188,7 +188,7 @@ def _of(field: Any) -> Iterator[tuple[str, bool, int | None, bool]]:
     is_known = kind in _TEXTS or kind in _KEYS
     if not is_known or not (unique or isinstance(field, models.SlugField)):
         return
-    if _PLAIN.fullmatch(field.column):
+    if re.fullmatch(_PLAIN, field.column):
         is_text = kind in _TEXTS
         limit = target.max_length if is_text and kind != "TextField" else None
         yield field.column, is_text, limit, unique

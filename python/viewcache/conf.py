@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
 from functools import cache
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -39,13 +39,15 @@ TRACKING_PARAMETERS = (
 )
 
 
-@dataclass(frozen=True)
-class Settings:
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Settings(NamedTuple):
     """What ``VIEWCACHE`` may contain, with the defaults."""
 
     #: ``"app.Model"`` to a callable (or its dotted path) that takes an instance and returns the
     #: paths, tags and ``tree:/…/`` scopes to expire; ``None``: its URL and its own tag.
-    EXPIRE_ON_SAVE: Mapping[str, Any] = field(default_factory=dict)
+    EXPIRE_ON_SAVE: Mapping[str, Any] = _NOTHING
     #: Hosts, beyond those of ``ALLOWED_HOSTS`` and the Sites table, whose pages stock Django
     #: stored and ``expire_view_cache()`` deletes.
     HOSTS: tuple[str, ...] = ()
@@ -65,7 +67,7 @@ class Settings:
     TRACK_ROWS: int = 64
     #: Tables (``None``) or columns of them whose changes are on no page, beyond the sessions, the
     #: admin's log and ``{"auth_user": ["last_login"]}``.
-    QUIET: Mapping[str, list[str] | None] = field(default_factory=dict)
+    QUIET: Mapping[str, list[str] | None] = _NOTHING
     #: How many expiries to keep on record, for ``manage.py viewcache why-expired`` and the admin,
     #: such as 1000; 0 records none, and so does ``SETTLE_SECONDS``.
     RECORD_EXPIRIES: int = 0
@@ -213,7 +215,7 @@ def get() -> Settings:
     given = getattr(settings, "VIEWCACHE", {})
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"VIEWCACHE is {given!r}; expected a dictionary.")
-    known = [item.name for item in fields(Settings)]
+    known = Settings._fields
     checked = {}
     for name, value in given.items():
         if name not in known:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import socket
 import threading
 from typing import Any
 from unittest import mock
@@ -166,6 +167,77 @@ def test_a_fork_does_not_share_it(backend: Backend) -> None:
         os._exit(len(backends._kept))
     assert os.waitpid(child, 0)[1] == 0
     assert backends._kept
+
+
+@pytest.mark.parametrize("backend", ["memcached"], indirect=True)
+@pytest.mark.parametrize("count", [1, 3])
+def test_keys_lie_where_django_looks_for_them(backend: Backend, settings: Any, count: int) -> None:
+    # To the client, each spelling of the address is a server of its own.
+    host, port = backend.server.location.rsplit(":", 1)
+    spelled = [f"{host}:{port}", f"127.1:{port}", f"127.0.1:{port}"][:count]
+    settings.CACHES = {"default": {**settings.CACHES["default"], "LOCATION": spelled}}
+    ours, theirs = backends.of("default"), caches["default"]
+    entries = {f"key{number}": number for number in range(30)}
+    assert len({_server(theirs, key) for key in entries}) == count
+    for key in entries:
+        assert _server(ours, key) == _server(theirs, key)
+    assert ours.set_many(entries, 60) == []
+    assert ours.get_many(entries) == theirs.get_many(entries) == entries
+
+
+def _server(cache: Any, key: str) -> str:
+    return str(cache._cache.hasher.get_node(cache.make_key(key)))
+
+
+@pytest.mark.parametrize("backend", ["memcached"], indirect=True)
+def test_of_one_server_no_key_is_hashed(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hashed(*args: Any) -> int:
+        raise AssertionError(args)
+
+    ours: Any = backends.of("default")
+    monkeypatch.setattr(ours._cache.hasher, "hash_function", hashed)
+    ours.set("key", "value", 60)
+    assert ours.get_many(["key", "absent"]) == {"key": "value"}
+
+
+@pytest.mark.parametrize("backend", ["memcached"], indirect=True)
+@pytest.mark.parametrize("size", [0, 1, 4094, 4095, 4096, 4097, 262_142, 262_145, 900_000])
+def test_large_pages_are_read_in_large_pieces(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    ours: Any = backends.of("default")
+    pages = {f"page{number}": bytes([number]) * size for number in range(3)}
+    for key, page in pages.items():
+        ours.set(key, page, 60)
+    assert ours.get_many([*pages, "absent"]) == pages
+    [client] = ours._cache.clients.values()
+    [connection] = client.client_pool._free_objs
+    received: list[int] = []
+    kind = type(connection.sock)
+    received_by = kind.recv
+
+    def recv(self: Any, size: int, flags: int = 0) -> bytes:
+        found: bytes = received_by(self, size, flags)
+        received.append(len(found))
+        return found
+
+    monkeypatch.setattr(kind, "recv", recv)
+    ours.get_many(pages)
+    assert len(received) <= 2 + 3 * size // 16_384
+
+
+@pytest.mark.parametrize("backend", ["memcached"], indirect=True)
+def test_what_the_site_says_of_its_client_stands(backend: Backend, settings: Any) -> None:
+    from pymemcache.client.rendezvous import RendezvousHash
+
+    said = {"hasher": RendezvousHash, "socket_module": socket, "timeout": 0.5}
+    settings.CACHES = {"default": {**settings.CACHES["default"], "OPTIONS": said}}
+    ours: Any = backends.of("default")
+    ours.set("key", "value", 60)
+    assert type(ours._cache.hasher) is RendezvousHash
+    [client] = ours._cache.clients.values()
+    assert client.socket_module is socket
+    assert client.timeout == 0.5
 
 
 def test_what_cannot_be_shared_is_djangos(settings: Any) -> None:
