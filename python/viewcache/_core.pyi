@@ -13,10 +13,12 @@ from django.http import HttpRequest
 
 __all__ = [
     "Django",
+    "Fetched",
     "Hit",
     "Inventory",
     "LookUp",
     "Names",
+    "Plain",
     "Queries",
     "Site",
     "UrlPattern",
@@ -356,7 +358,7 @@ class Fetched:
     def forget(self) -> Any:
         """The cursor as it was, for its next statement."""
     def close(self) -> None: ...
-    def __getattr__(self, name: str) -> Any: ...
+    def __getattribute__(self, name: str, /) -> Any: ...
     def __iter__(self) -> Fetched: ...
     def __next__(self) -> Any: ...
     def fetchone(self) -> Any:

@@ -19,8 +19,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest
 
 from . import by_value, commit, conf, databases
+from ._core import Fetched
 from .by_value import Sought
-from .fetched import Fetched
 from .lease import read_rows
 from .visit import Visit
 

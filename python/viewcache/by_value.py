@@ -11,7 +11,7 @@ page's query itself says whether that is the row still, and nothing is asked.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple, cast
 
@@ -118,7 +118,7 @@ def _hides_rows(connection: BaseDatabaseWrapper, cursor: Any, table: str) -> boo
     return _hiding[place]
 
 
-def shown(sought: Sought, rows: list[Any] | None) -> str | None:
+def shown(sought: Sought, rows: Sequence[Any] | None) -> str | None:
     """The scope of the row that a result shows to have the value; ``None`` where it does not."""
     if sought.key_at is None or not sought.unique or not rows:
         return None

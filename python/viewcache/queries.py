@@ -27,8 +27,8 @@ from django.db.backends.signals import connection_created
 from django.db.backends.utils import CursorWrapper
 
 from . import bindings, commit, conf, databases, durable, expiry, fetched, reads
+from ._core import Fetched
 from .by_value import Sought
-from .fetched import Fetched
 from .visit import on_visit
 
 logger = logging.getLogger("viewcache.queries")

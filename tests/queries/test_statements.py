@@ -25,8 +25,8 @@ from django.template.response import SimpleTemplateResponse
 from django.test import Client, RequestFactory
 from tracking import ReadsBefore, Site
 from viewcache import bindings, breaker, conf, databases, expiry, explain, pipeline, queries
+from viewcache._core import Fetched
 from viewcache.decorators import cache_page
-from viewcache.fetched import Fetched
 from viewcache.middleware import CacheMiddleware
 from viewcache.store import Store
 
