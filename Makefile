@@ -40,7 +40,9 @@ demo: build ## Save a post on the example blog and see every cached page of it f
 	@$(BIN)/python examples/blog/demo.py
 
 .PHONY: test
-test: servers check docs cargo-test $(DONE)/wheel ## Everything that CI runs: lints, docs, Rust, Python, every Django
+test: ## Everything that CI runs: lints, docs, Rust, Python, every Django
+# The Rust tests are compiled beside the package.
+	@$(MAKE) -j2 --output-sync=target servers check docs cargo-test $(DONE)/wheel
 # The tests wait for servers as much as they compute, so the matrix and a part of them run beside the rest; what
 # those print follows.
 	@{ $(MAKE) matrix && $(MAKE) pytest ARGS=tests/queries; } > .build/beside.log 2>&1 & beside=$$!; \
@@ -196,7 +198,7 @@ $(DONE)/venv: pyproject.toml tests/pythons.sh
 	    "django==$$($(BIN)/python tests/parity/matrix.py newest --djangos $(DJANGOS))"
 	@mkdir -p $(@D) && touch $@
 
-$(DONE)/docs: $(DONE)/venv
+$(DONE)/docs: $(DONE)/develop
 	$(BIN)/python -m pip install --quiet --group docs
 	@touch $@
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -29,7 +30,8 @@ class UnkeyedReadWarning(RuntimeWarning):
     """A page shows what its key does not have, or may: visitors who differ in it share it."""
 
 
-class Unkeyed(NamedTuple):
+@dataclass(frozen=True)
+class Unkeyed:
     """Something that was read while the page was made, and is not in its key."""
 
     #: ``"header"``, ``"META"``, ``"query"`` or ``"cookie"``.

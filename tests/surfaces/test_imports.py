@@ -26,7 +26,7 @@ before = set(sys.modules)
 #: What the middleware is made of; ``explain()``, the admin and the commands are not among it.
 _MIDDLEWARE = (
     *("_core", "activated", "asking", "audit", "audited", "backends", "bindings", "breaker"),
-    *("by_value", "cache_status", "causes", "commit", "compat", "conf", "databases", "fetched"),
+    *("by_value", "cache_status", "causes", "commit", "compat", "conf", "databases"),
     *("history", "hit_counts", "installed", "lease", "listing", "middleware", "outbox", "page"),
     *("pipeline", "policy", "reads", "request", "signals", "slots", "stale", "stampede", "store"),
     *("uri", "visit"),
