@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextvars import copy_context
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from _pytest.runner import pytest_runtest_protocol as run_test
 from backends import BACKENDS, SERVERS, Backend, cache_settings, close_connections
 from django.conf import settings
 from django.core.cache.backends import locmem
@@ -29,6 +31,16 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """What runs the tests more than once in a process, as mutmut does, finds no pages of before."""
     for entries in (*locmem._caches.values(), *locmem._expire_info.values()):  # type: ignore[attr-defined]
         entries.clear()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+    """
+    Each test runs in a context of its own. Whenever ``CACHES`` change Django makes new context
+    variables, and asgiref copies each that there is at every step between tasks and threads: after
+    thousands of tests, a request under ASGI took a hundred times as long.
+    """
+    return bool(copy_context().run(run_test, item, nextitem))
 
 
 # i18n_patterns() asks USE_I18N when the URLs are imported, and that must be no test's own.
