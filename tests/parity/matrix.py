@@ -22,10 +22,13 @@ BUILD = ROOT / ".build"
 HERE = Path(__file__).parent
 
 
-# What another Django may change. The searches (tests/property, tests/queries) and the load on
-# several processes say the same in each, and take their time: they run once, in .venv.
-PER_DJANGO = tuple(
-    ROOT / "tests" / name for name in ("django", "reads", "slots", "surfaces", "wagtail")
+# What another Django may change. The searches (tests/property, tests/queries), Wagtail and the load
+# on several processes say the same in each, and take their time: they run once, in .venv.
+PER_DJANGO = (
+    *(f"tests/{name}" for name in ("django", "reads", "slots", "surfaces")),
+    "--deselect=tests/django/test_variants.py::test_one_expiry_of_many_variants",
+    "--deselect=tests/django/test_inventory.py"
+    "::test_eight_processes_storing_thousands_of_urls_at_once",
 )
 
 
