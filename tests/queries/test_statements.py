@@ -18,6 +18,7 @@ from django.core.cache import cache, caches
 from django.core.handlers.base import BaseHandler
 from django.core.management import call_command
 from django.db import connection, connections, models, transaction
+from django.db.backends.utils import CursorWrapper
 from django.db.utils import ProgrammingError
 from django.http import HttpResponse
 from django.template import engines
@@ -189,6 +190,21 @@ def test_a_read_while_the_response_renders_keeps_the_page_out(tracked: Site, tag
         rename(name)
         assert name in get()
         assert tracked.reason.startswith("query not understood")
+
+
+def test_nothing_of_django_is_patched_without_tracking(tracked: Site, settings: Any) -> None:
+    def patched() -> set[str]:
+        return {"callproc", "copy", "copy_expert", "executescript"} & {
+            name
+            for name, value in vars(CursorWrapper).items()
+            if "viewcache" in getattr(getattr(value, "fget", value), "__module__", "")
+        }
+
+    assert patched() == {"callproc", "copy", "copy_expert", "executescript"}
+    settings.VIEWCACHE = {}
+    assert patched() == set()
+    assert not hasattr(CursorWrapper, "copy")
+    assert all(queries.watch not in each.execute_wrappers for each in connections.all())
 
 
 def test_statements_are_remembered_in_bounds(tracked: Site) -> None:
@@ -738,8 +754,11 @@ def test_a_view_that_writes(tracked: Site, tag: Tag) -> None:
     assert get() == "new3"
 
 
-def test_what_was_rolled_back_is_on_no_page(tracked: Site, tag: Tag) -> None:
+@pytest.mark.parametrize("read_before", [False, True])
+def test_what_was_rolled_back_is_on_no_page(tracked: Site, tag: Tag, read_before: bool) -> None:
     def view(request: Any) -> str:
+        if read_before:
+            Tag.objects.get(pk=tag.pk)
         with transaction.atomic():
             rename("never")
             found = Tag.objects.get(pk=tag.pk).name
