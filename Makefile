@@ -39,14 +39,17 @@ help: ## Show this list
 demo: build ## Save a post on the example blog and see every cached page of it fresh
 	@$(BIN)/python examples/blog/demo.py
 
+# Half of what there is to do, with the matrix.
+BESIDE := $(foreach name,blog interleavings property,tests/queries/test_$(name).py)
+
 .PHONY: test
 test: ## Everything that CI runs: lints, docs, Rust, Python, every Django
 # The Rust tests are compiled beside the package.
 	@$(MAKE) -j2 --output-sync=target servers check docs cargo-test $(DONE)/wheel
 # The tests wait for servers as much as they compute, so the matrix and a part of them run beside the rest; what
 # those print follows.
-	@{ $(MAKE) matrix && $(MAKE) pytest ARGS=tests/queries; } > .build/beside.log 2>&1 & beside=$$!; \
-	$(MAKE) pytest ARGS=--ignore=tests/queries || failed=1; \
+	@{ $(MAKE) matrix && $(MAKE) pytest ARGS='$(BESIDE)'; } > .build/beside.log 2>&1 & beside=$$!; \
+	$(MAKE) pytest ARGS='$(BESIDE:%=--ignore=%)' || failed=1; \
 	wait $$beside || failed=1; \
 	cat .build/beside.log; \
 	test -z "$${failed:-}"
