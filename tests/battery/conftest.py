@@ -75,7 +75,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 def _is_whole(session: pytest.Session) -> bool:
     """Did every test of the battery run?"""
     options = session.config.option
-    if options.keyword or options.markexpr or getattr(options, "lf", False):
+    if options.collectonly or options.keyword or options.markexpr or getattr(options, "lf", False):
         return False
     if (
         session.shouldstop
