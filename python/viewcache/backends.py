@@ -210,13 +210,15 @@ class _Served(_OwnKeys):
 
 
 class _RedisCache(_Served, RedisCache):
+    """With one client for all of its commands."""
+
     def __init__(self, server: str, params: dict[str, Any]) -> None:
         super().__init__(server, params)
         self._class = _Client
 
 
 class _MemcachedCache(_Served, PyMemcacheCache):
-    pass
+    """With the keys that it is given."""
 
 
 class _LocMemCache(_OwnKeys, LocMemCache):

@@ -186,12 +186,10 @@ def read(
     """
     inner = making.visit
     known = inner, tuple(reads)
-    if not (written or others or refused or by):
-        if known in making.known:
-            return []
-        if inner is not None and inner.outer is None and bind_known(making, inner, reads):
-            making.known.add(known)
-            return []
+    is_plain = not (written or others or refused or by)
+    if is_plain and inner and inner.outer is None and bind_known(making, inner, reads):
+        making.known.add(known)
+        return []
     making.known.add(known)
     sought = [Sought(*each) for each in by]
     visits = _visits(making)
