@@ -194,13 +194,8 @@ impl Plain {
         let sets = params.map(std::slice::from_ref).unwrap_or_default();
         let mut scopes: Vec<Bound<'py, PyAny>> = always.iter().collect();
         for (table, terms) in &self.pinned {
-            match rows(terms, sets, self.rows_limit) {
-                Some(rows) => {
-                    let rows = rows.iter().map(|row| scope::of_row(table, row));
-                    scopes.extend(rows.map(|row| PyString::new(py, &row).into_any()));
-                }
-                None => scopes.push(PyString::new(py, &scope::of_rows(table)).into_any()),
-            }
+            let rows = row_scopes(table, rows(terms, sets, self.rows_limit));
+            scopes.extend(rows.map(|row| PyString::new(py, &row).into_any()));
         }
         PyTuple::new(py, scopes)
     }
@@ -242,10 +237,7 @@ impl Queries {
                 }
                 Pins::None => None,
             };
-            match rows {
-                Some(rows) => reads.extend(rows.iter().map(|row| scope::of_row(&read.table, row))),
-                None => drop(reads.insert(scope::of_rows(&read.table))),
-            }
+            reads.extend(row_scopes(&read.table, rows));
         }
     }
 
@@ -440,6 +432,13 @@ fn rows(terms: &[PinTerm], sets: &[Bound<'_, PyAny>], limit: usize) -> Option<Ve
         }
     }
     (rows.len() <= limit).then(|| rows.into_iter().collect())
+}
+
+/// The scopes of these rows of a table; where they are not known, that of any.
+fn row_scopes(table: &str, rows: Option<Vec<String>>) -> impl Iterator<Item = String> + '_ {
+    let any = rows.is_none().then(|| scope::of_rows(table));
+    let named = rows.into_iter().flatten();
+    named.map(|row| scope::of_row(table, &row)).chain(any)
 }
 
 /// What of a parameter every collation tells apart; nothing where the database may make something else of it.
