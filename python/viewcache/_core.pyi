@@ -13,6 +13,7 @@ from django.http import HttpRequest
 
 __all__ = [
     "Django",
+    "Early",
     "Fetched",
     "Hit",
     "Inventory",
@@ -24,7 +25,6 @@ __all__ = [
     "UrlPattern",
     "absolute_uri",
     "canonical_cookies",
-    "cookie_value",
     "cut",
     "detect_recipe",
     "expire_view_cache",
@@ -175,6 +175,11 @@ class LookUp:
     @property
     def hit(self) -> Hit | None:
         """The page that answers, if one does."""
+    def repeat(self, key: str, identity: bytes) -> tuple[float, float, bytes] | None:
+        """
+        When the page was stored that answers and when it ends, in seconds since the epoch, and its
+        body without its slots, if it is under that key and the record of that identity.
+        """
     def stale(self, *, on_error: bool) -> Hit | None:
         """
         The page that may be served although it is stale: while another request renders it, or in
@@ -304,6 +309,45 @@ class Inventory:
         """
 
 @final
+class Early:
+    """
+    What the settings ask of a request, so that Django would do nothing with it but look it up.
+
+    ``active`` asks Django for the language and the time zone that are active. ``needs_https`` and
+    ``needs_www``: it is redirected otherwise. The cookies are those of the session and of the CSRF
+    secret.
+    """
+
+    def __new__(
+        cls,
+        django: Django,
+        active: Callable[[], tuple[str | None, str | None]],
+        *,
+        key_prefix: str,
+        needs_https: bool,
+        needs_www: bool,
+        session_cookie: str,
+        secret_cookie: str,
+    ) -> Early: ...
+    def look_up(
+        self,
+        site: Site,
+        meta: dict[str, Any],
+        kind: type[HttpRequest],
+        *,
+        scheme: str,
+        path: str,
+        query: str,
+        utf8_cookies: bool,
+        language: str | None,
+    ) -> LookUp | None:
+        """
+        Begin the look-up of a request with this ``META``, of which Django would make one of this
+        class. ``None`` if it is Django's to answer. ``language`` is that of the path, where it is
+        taken from there. Raises ``UnicodeEncodeError`` for text with lone surrogates.
+        """
+
+@final
 class Queries:
     """The project's tables, and the statements that have been seen."""
 
@@ -385,11 +429,6 @@ class Hit:
         are as Django would let them be (no phrase; ASCII, no line ends), when the page was stored,
         its slots, and the body if it is wanted and has none.
         """
-    def again(self, identity: bytes) -> tuple[float, float, bytes] | None:
-        """
-        When the page was stored and when it ends, in seconds since the epoch, and the body without
-        its slots, if this is the record of that identity.
-        """
     @property
     def body(self) -> bytes:
         """The body without its slots."""
@@ -422,9 +461,6 @@ def canonical_cookies(header: str) -> str:
     The ``Cookie`` header in canonical order: by name, namesakes as they came. One with a name that
     is not ASCII comes back as it is.
     """
-
-def cookie_value(header: str, name: str) -> str | None:
-    """The value of a cookie as it stands in the header, the last of its namesakes."""
 
 def query_pairs(query: str) -> list[tuple[str, str]]:
     """The pairs of a query string, decoded as ``QueryDict`` decodes them."""

@@ -51,3 +51,8 @@ def zone() -> str | None:
 def _name_of_default(default: tzinfo) -> str:
     """Django's name of the default zone, while no other is active."""
     return str(timezone.get_current_timezone_name())
+
+
+def active() -> tuple[str | None, str | None]:
+    """The two of a request that no middleware has seen."""
+    return active_language(), zone()

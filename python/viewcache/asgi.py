@@ -97,16 +97,16 @@ async def _send(answer: Answer, scope: Scope, send: Send) -> None:
         await request_started.asend(sender=ASGIHandler, scope=scope)
         if signals.is_anybody_told():
             set_script_prefix("/")
-            request = ASGIRequest(scope, BytesIO())
-            visit.attach(request, answer.visit)
-            await signals.alooked_up(request, answer.visit)
+            request, made = ASGIRequest(scope, BytesIO()), answer.visit()
+            visit.attach(request, made)
+            await signals.alooked_up(request, made)
         await _respond(answer, send)
         await sync_to_async(request_finished.send, thread_sensitive=True)(sender=ASGIHandler)
 
 
 async def _respond(answer: Answer, send: Send) -> None:
     headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in answer.headers]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.start", "status": answer.proof.status, "headers": headers})
     for chunk, is_last in ASGIHandler.chunk_bytes(answer.body):
         await send({"type": "http.response.body", "body": chunk, "more_body": not is_last})
 

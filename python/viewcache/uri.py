@@ -51,33 +51,6 @@ def host(request: HttpRequest) -> str:
     return raw if is_judged(raw) else _judge(request, raw)
 
 
-def judged_host(meta: dict[str, Any], kind: Any) -> str | None:
-    """
-    The host of a request with this ``META``, of which Django would make one of this class, if it
-    is one that ``get_host()`` has let through.
-    """
-    raw = meta.get("HTTP_HOST")
-    if conf.django("USE_X_FORWARDED_HOST"):
-        raw = meta.get("HTTP_X_FORWARDED_HOST", raw)
-    is_djangos = (
-        IS_KNOWN
-        and kind.get_host is HOST["get_host"]
-        and kind._get_raw_host is HOST["_get_raw_host"]
-        and kind.scheme is HOST["scheme"]
-        and django_request.validate_host is VALIDATE
-    )
-    return raw if is_djangos and type(raw) is str and is_judged(raw) else None
-
-
-def seen_scheme(meta: dict[str, Any], scheme: str) -> str:
-    """``request.scheme`` of a request with this ``META``, which came by this scheme."""
-    header = conf.django("SECURE_PROXY_SSL_HEADER")
-    value = None if header is None else meta.get(header[0])
-    if value is None:
-        return scheme
-    return "https" if value.partition(",")[0].strip() == header[1] else "http"
-
-
 def is_judged(raw: str) -> bool:
     """Has ``get_host()`` let this very host through, by the settings as they are now?"""
     try:

@@ -69,17 +69,15 @@ class _Early:
 def _asked(environ: Environ) -> Asked | None:
     if environ.get("SCRIPT_NAME") or environ.get("SCRIPT_URL") or environ.get("REDIRECT_URL"):
         return None
-    try:
-        path, query = _text(environ.get("PATH_INFO", "")), _text(environ.get("QUERY_STRING", ""))
-    except UnicodeError:
-        return None
+    path, query = environ.get("PATH_INFO", ""), environ.get("QUERY_STRING", "")
+    if not (path.isascii() and query.isascii()):
+        # WSGI hands over bytes as latin-1 (PEP 3333).
+        try:
+            path, query = path.encode("latin-1").decode(), query.encode("latin-1").decode()
+        except UnicodeError:
+            return None
     scheme = environ["wsgi.url_scheme"]
     return asked(environ, kind=WSGIRequest, scheme=scheme, path=path, query=query)
-
-
-def _text(value: str) -> str:
-    """WSGI hands over bytes as latin-1 (PEP 3333)."""
-    return value if value.isascii() else value.encode("latin-1").decode()
 
 
 def _send(answer: Answer, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -88,10 +86,10 @@ def _send(answer: Answer, environ: Environ, start_response: StartResponse) -> It
         bounds.started(environ)
     if signals.is_anybody_told():
         set_script_prefix(get_script_name(environ))
-        request = WSGIRequest(environ)
-        visit.attach(request, answer.visit)
-        signals.looked_up(request, answer.visit)
-    start_response(f"{answer.status} {answer.phrase}", answer.headers)
+        request, made = WSGIRequest(environ), answer.visit()
+        visit.attach(request, made)
+        signals.looked_up(request, made)
+    start_response(f"{answer.proof.status} {answer.proof.phrase}", answer.headers)
     if has_listeners:
         return _Body(answer.body)
     bounds.passed(answer.store)

@@ -65,7 +65,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Django's own text: no subclass, which may answer otherwise.
-fn text(value: Bound<'_, PyAny>) -> Option<Bound<'_, PyString>> {
+pub(super) fn text(value: Bound<'_, PyAny>) -> Option<Bound<'_, PyString>> {
     value.cast_into_exact().ok()
 }
 
@@ -158,12 +158,7 @@ impl Django {
         let kind = request.get_type();
         let known = request.getattr(intern!(py, "__dict__")).ok()?;
         let known = known.cast_exact::<PyDict>().ok()?;
-        if !Self::is_djangos(&kind, known, &self.host) {
-            return None;
-        }
-        let (module, validate) = &self.validate;
-        let installed = module.bind(py).getattr(intern!(py, "validate_host")).ok()?;
-        if !installed.is(validate) {
+        if !Self::is_djangos(&kind, Some(known), &self.host) {
             return None;
         }
         let meta = known.get_item(intern!(py, "META")).ok()??;
@@ -186,7 +181,7 @@ impl Django {
         let known = known
             .ok()
             .and_then(|known| known.cast_into::<PyDict>().ok());
-        known.is_some_and(|known| Self::is_djangos(&request.get_type(), &known, &self.uri))
+        known.is_some_and(|known| Self::is_djangos(&request.get_type(), Some(&known), &self.uri))
     }
 
     /// The query as `request.GET` decodes it, and whether the request came by WSGI; `None` where
@@ -217,16 +212,27 @@ impl Django {
         Some((query, !environ.is(&missing)))
     }
 
+    /// The host of a request with this `META`, of which Django would make one of this class, if it
+    /// is one that `get_host()` has let through.
+    pub(super) fn host_for<'py>(
+        &self,
+        kind: &Bound<'py, PyType>,
+        meta: &Bound<'py, PyDict>,
+    ) -> Option<Bound<'py, PyString>> {
+        Self::is_djangos(kind, None, &self.host).then(|| self.host_of(meta))?
+    }
+
+    /// Are these attributes Django's own, of this class and of what one of it `known`s itself?
     fn is_djangos(
         kind: &Bound<'_, PyType>,
-        known: &Bound<'_, PyDict>,
+        known: Option<&Bound<'_, PyDict>>,
         originals: &[Original],
     ) -> bool {
         let py = kind.py();
         originals.iter().all(|(name, original)| {
             let name = name.bind(py);
             kind.getattr(name).is_ok_and(|found| found.is(original))
-                && !known.contains(name).unwrap_or(true)
+                && known.is_none_or(|known| !known.contains(name).unwrap_or(true))
         })
     }
 
@@ -248,6 +254,11 @@ impl Django {
 
     fn host_of<'py>(&self, meta: &Bound<'py, PyDict>) -> Option<Bound<'py, PyString>> {
         let py = meta.py();
+        let (module, validate) = &self.validate;
+        let installed = module.bind(py).getattr(intern!(py, "validate_host")).ok()?;
+        if !installed.is(validate) {
+            return None;
+        }
         let mut raw = meta.get_item(intern!(py, "HTTP_HOST")).ok()?;
         if self.is_on(py, intern!(py, "USE_X_FORWARDED_HOST"))? {
             let forwarded = intern!(py, "HTTP_X_FORWARDED_HOST");
@@ -264,20 +275,8 @@ impl Django {
         meta: &Bound<'py, PyDict>,
     ) -> Option<Bound<'py, PyString>> {
         let py = request.py();
-        let header = self.setting(py, intern!(py, "SECURE_PROXY_SSL_HEADER"))?;
-        if !header.is_none() {
-            let (name, secure) = header
-                .extract::<(Bound<'py, PyString>, Bound<'py, PyString>)>()
-                .ok()?;
-            if let Some(value) = meta.get_item(name).ok()? {
-                let value = text(value)?;
-                let first = value.to_str().ok()?.split(',').next().unwrap_or_default();
-                let is_secure = strip(first) == secure.to_str().ok()?;
-                return Some(PyString::intern(
-                    py,
-                    if is_secure { "https" } else { "http" },
-                ));
-            }
+        if let Some(scheme) = self.proxied_scheme(meta)? {
+            return Some(PyString::intern(py, scheme));
         }
         let name = intern!(py, "_get_scheme");
         let value = if kind.getattr(name).ok()?.is(&self.wsgi_scheme) {
@@ -286,6 +285,26 @@ impl Django {
             request.call_method0(name).ok()?
         };
         text(value)
+    }
+
+    /// The scheme that a proxy tells of, where one does and is believed.
+    #[allow(clippy::option_option)]
+    pub(super) fn proxied_scheme(&self, meta: &Bound<'_, PyDict>) -> Option<Option<&'static str>> {
+        let py = meta.py();
+        let header = self.setting(py, intern!(py, "SECURE_PROXY_SSL_HEADER"))?;
+        if header.is_none() {
+            return Some(None);
+        }
+        let (name, secure) = header
+            .extract::<(Bound<'_, PyString>, Bound<'_, PyString>)>()
+            .ok()?;
+        let Some(value) = meta.get_item(name).ok()? else {
+            return Some(None);
+        };
+        let value = text(value)?;
+        let first = value.to_str().ok()?.split(',').next().unwrap_or_default();
+        let is_secure = strip(first) == secure.to_str().ok()?;
+        Some(Some(if is_secure { "https" } else { "http" }))
     }
 
     /// `Some(None)` is none, because the site has no languages.
@@ -312,14 +331,27 @@ impl Django {
         if !given.is(py.NotImplemented()) {
             return Some(Some(text(given)?));
         }
-        if !self.is_unset(self.language.bind(py)) {
-            return None;
+        self.unset_language(py).map(Some)
+    }
+
+    /// The language of a request that no middleware has seen; `Some(None)` is none.
+    #[allow(clippy::option_option)]
+    pub(super) fn active_language(&self, py: Python<'_>) -> Option<Option<String>> {
+        if !self.is_on(py, intern!(py, "USE_I18N"))? {
+            return Some(None);
         }
-        Some(Some(text(self.setting(py, name)?)?))
+        let code = self.unset_language(py)?;
+        Some(Some(code.to_str().ok()?.to_string()))
+    }
+
+    /// The language, as long as none was activated.
+    fn unset_language<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyString>> {
+        self.is_unset(self.language.bind(py))
+            .then(|| text(self.setting(py, intern!(py, "LANGUAGE_CODE"))?))?
     }
 
     #[allow(clippy::option_option)]
-    fn active_zone(&self, py: Python<'_>) -> Option<Option<String>> {
+    pub(super) fn active_zone(&self, py: Python<'_>) -> Option<Option<String>> {
         if !self.is_on(py, intern!(py, "USE_TZ"))? {
             return Some(None);
         }

@@ -30,6 +30,24 @@ impl Hit {
         stored.get(..end).unwrap_or(stored)
     }
 
+    /// When the page was stored and ends, and the body, if this is the record of that identity.
+    #[allow(clippy::cast_precision_loss)]
+    pub(super) fn again<'py>(
+        &self,
+        py: Python<'py>,
+        identity: &[u8],
+    ) -> PyResult<Option<Again<'py>>> {
+        if self.record(py).get(..IDENTITY) != Some(identity) {
+            return Ok(None);
+        }
+        let page = self.page(py)?;
+        Ok(Some((
+            page.stored_at as f64 / 1000.0,
+            page.expires_at as f64 / 1000.0,
+            PyBytes::new(py, page.body),
+        )))
+    }
+
     /// The look-up has decoded and checked this record before.
     fn page<'a>(&'a self, py: Python<'_>) -> PyResult<Page<'a>> {
         Page::decode_again(self.record(py))
@@ -41,7 +59,7 @@ impl Hit {
 type Head = (u16, Option<String>, Vec<(String, String)>, f64, f64);
 
 /// When it was stored and ends, and the body.
-type Again<'py> = (f64, f64, Bound<'py, PyBytes>);
+pub(super) type Again<'py> = (f64, f64, Bound<'py, PyBytes>);
 
 /// Status, reason phrase, headers by their lower-case names, whether it is all plain, when it was
 /// stored, slots, body.
@@ -115,20 +133,6 @@ impl Hit {
                 .collect(),
             has_body.then(|| PyBytes::new(py, page.body)),
         ))
-    }
-
-    /// When the page was stored and ends, and the body, if this is the record of that identity.
-    #[allow(clippy::cast_precision_loss)]
-    fn again<'py>(&self, py: Python<'py>, identity: &[u8]) -> PyResult<Option<Again<'py>>> {
-        if self.record(py).get(..IDENTITY) != Some(identity) {
-            return Ok(None);
-        }
-        let page = self.page(py)?;
-        Ok(Some((
-            page.stored_at as f64 / 1000.0,
-            page.expires_at as f64 / 1000.0,
-            PyBytes::new(py, page.body),
-        )))
     }
 
     /// The body without its slots.

@@ -277,12 +277,6 @@ pub fn canonical_cookies(header: &str) -> String {
     cookie::canonical(header).into_owned()
 }
 
-/// The value of a cookie as `request.COOKIES` shows it, quotes and all.
-#[pyfunction]
-pub fn cookie_value<'a>(header: &'a str, name: &str) -> Option<&'a str> {
-    cookie::value(header, name)
-}
-
 /// The absolute URI that Django makes of these; `None` where it is Django's to make.
 #[pyfunction]
 pub fn absolute_uri(origin: &str, path: &str, query: &str) -> Option<String> {

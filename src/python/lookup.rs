@@ -8,7 +8,7 @@ use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use super::answers::{Answers, Meta};
-use super::hit::Hit;
+use super::hit::{Again, Hit};
 use super::stored::Stored;
 use crate::generation;
 use crate::lookup::{self as machine, Response};
@@ -122,6 +122,21 @@ impl LookUp {
             state.record.as_ref()?.clone_ref(py),
             signature_length,
         ))
+    }
+
+    /// When the page was stored that answers, when it ends, and its body, if it is under that key
+    /// and is the record of that identity.
+    fn repeat<'py>(
+        &self,
+        py: Python<'py>,
+        key: &str,
+        identity: &[u8],
+    ) -> PyResult<Option<Again<'py>>> {
+        let is_there = self.with(|machine| machine.hit() == Some(key));
+        match self.hit(py).filter(|_| is_there) {
+            Some(hit) => hit.again(py, identity),
+            None => Ok(None),
+        }
     }
 
     /// The page that may be served although it is stale: while another request renders it, or in

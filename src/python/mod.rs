@@ -5,6 +5,7 @@
 
 mod answers;
 mod django;
+mod early;
 mod fetched;
 mod headers;
 mod hit;
@@ -38,6 +39,8 @@ mod _core {
     #[pymodule_export]
     use super::django::Django;
     #[pymodule_export]
+    use super::early::Early;
+    #[pymodule_export]
     use super::fetched::Fetched;
     #[pymodule_export]
     use super::headers::{read_cache_control, read_vary};
@@ -47,9 +50,8 @@ mod _core {
     use super::inventory::{Inventory, UrlPattern, inventory_entries};
     #[pymodule_export]
     use super::keys::{
-        absolute_uri, canonical_cookies, cookie_value, detect_recipe, expire_view_cache,
-        get_cache_key, get_cache_key_of, learn_cache_key, learn_cache_key_of, query_pairs,
-        vary_list,
+        absolute_uri, canonical_cookies, detect_recipe, expire_view_cache, get_cache_key,
+        get_cache_key_of, learn_cache_key, learn_cache_key_of, query_pairs, vary_list,
     };
     #[pymodule_export]
     use super::local_memory::read_local_memory;

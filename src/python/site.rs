@@ -51,7 +51,7 @@ pub struct Site {
 }
 
 impl Site {
-    fn begin(
+    pub(super) fn begin(
         &self,
         meta: Bound<'_, PyDict>,
         method: &str,

@@ -18,7 +18,8 @@ from django.test import RequestFactory, override_settings
 from django.utils import timezone, translation
 from hypothesis import example, given
 from hypothesis import strategies as st
-from viewcache import activated, uri
+from viewcache import activated, conf, uri
+from viewcache.early import rules
 
 ODD = "/.;=?#%[]@:&+$,!~*'()\"<>\\^`{|} \t\n\x00\x7fé☃😀aA0"
 odd = st.text(st.sampled_from(ODD) | st.characters(), max_size=12)
@@ -158,8 +159,9 @@ def test_a_host_is_known_beforehand_where_it_is_djangos_to_give(
         monkeypatch.setattr(django_request, "validate_host", lambda host, allowed: True)
     elif replaced:
         monkeypatch.setattr(Own, replaced, "its own", raising=False)
-    known = uri.judged_host(request.META, Own)
-    assert known == (None if replaced else "example.com")
+    ask = partial(rules.get().early.look_up, conf.site(), request.META, Own)
+    begun = ask(scheme="http", path="/", query="", utf8_cookies=True, language=None)
+    assert (begun is None) == bool(replaced)
 
 
 @pytest.mark.parametrize("where", ["class", "request", "module"])

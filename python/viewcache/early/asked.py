@@ -16,7 +16,7 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest
 from django.utils.translation import get_language_from_path, to_language
 
-from viewcache import _core, activated, commit, conf, hit_counts, uri
+from viewcache import _core, commit, conf, hit_counts
 from viewcache.store import Store
 from viewcache.visit import HITS, Visit, fault
 
@@ -41,18 +41,17 @@ class Asked(NamedTuple):
 class Answer(NamedTuple):
     """What to send."""
 
-    status: int
-    phrase: str
+    proof: Proof
     headers: list[tuple[str, str]]
     body: bytes
-    visit: Visit
+    asked: Asked
     store: Store
 
-
-#: What makes an answer conditional is left to Django.
-_CONDITIONS = frozenset(
-    {"HTTP_IF_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_NONE_MATCH", "HTTP_IF_UNMODIFIED_SINCE"}
-)
+    def visit(self) -> Visit:
+        """The request's way through the cache, for whoever wants to know of it."""
+        visit = _visit(self.asked, self.store)
+        visit.settle("hit")
+        return visit
 
 
 def asked(
@@ -62,49 +61,26 @@ def asked(
     A request with this ``META``, of which Django would make one of this class; ``None`` if it is
     Django's to answer. ``path`` and ``query`` are decoded as Django decodes them.
     """
-    wanted, method = rules.get(), meta["REQUEST_METHOD"]
-    if (
-        wanted.refusal
-        or method not in ("GET", "HEAD")
-        or meta.get("CONTENT_LENGTH") not in (None, "", "0")
-        or "HTTP_TRANSFER_ENCODING" in meta
-        or not meta.keys().isdisjoint(_CONDITIONS)
-        # A charset of the request's own.
-        or ";" in meta.get("CONTENT_TYPE", "")
-        or "/." in path
-        or not path.startswith("/")
-    ):
+    wanted = rules.get()
+    if wanted.refusal or not rules.are_receivers_safe() or commit.dirty():
         return None
-    host, scheme = uri.judged_host(meta, kind), uri.seen_scheme(meta, scheme)
-    if (
-        host is None
-        or (wanted.needs_https and scheme != "https")
-        or (wanted.needs_www and not host.startswith("www."))
-        or not _are_cookies_plain(meta.get("HTTP_COOKIE", ""), wanted)
-        or not rules.are_receivers_safe()
-        or commit.dirty()
-    ):
-        return None
-    language = _language(path) if wanted.has_locale else activated.active_language()
+    language = _language(path) if wanted.has_locale else None
     if language == _UNKNOWN:
         return None
-    lookup = conf.site().look_up(
+    lookup = wanted.early.look_up(
+        conf.site(),
         meta,
-        method=method,
-        key_prefix=wanted.area.key_prefix,
+        kind,
         scheme=scheme,
-        host=host,
         path=path,
         query=query,
-        raw_query=False,
         utf8_cookies=kind is WSGIRequest,
-        only=None,
         language=language,
-        zone=activated.zone(),
     )
     key = None if lookup is None else lookup.key
     if lookup is None or key is None:
         return None
+    method = meta["REQUEST_METHOD"]
     return Asked(key, method, lookup, wanted, proofs.known().get(key, method))
 
 
@@ -119,78 +95,64 @@ def _language(path: str) -> str | None:
     return _UNKNOWN if is_default_prefixed else str(to_language(settings.LANGUAGE_CODE))
 
 
-#: ``SessionBase`` takes shorter keys for none, and then the cookie is deleted.
-_SESSION_KEY = 8
-#: A CSRF secret or a token; for another Django sets a new cookie.
-_SECRETS = (32, 64)
-
-
-def _are_cookies_plain(header: str, wanted: Rules) -> bool:
-    """Has the visitor none of the cookies that Django answers with ``Set-Cookie``?"""
-    if not header.isascii():
-        return False
-    name = wanted.session_cookie
-    value = _core.cookie_value(header, name) if name in header else None
-    if value is not None and (len(value) < _SESSION_KEY or '"' in value):
-        return False
-    name = wanted.secret_cookie
-    value = _core.cookie_value(header, name) if name in header else None
-    return value is None or (len(value) in _SECRETS and value.isalnum())
-
-
 # -- Its answer ------------------------------------------------------------------------------------
 
 
 def look_up(it: Asked) -> Answer | None:
     """The page for this request, if it is one that may be served early."""
-    visit = _visit(it)
-    if visit is None or visit.store is None:
+    store = _store(it)
+    if store is None:
         return None
+    lookup = it.lookup
     try:
-        while it.lookup.receive(visit.store.fetch(*it.lookup.wanted()), time.time()):
+        while lookup.receive(store.fetch(*lookup.wanted()), time.time()):
             pass
     except Exception as error:
-        fault(visit, "look up a page", error)
+        fault(_visit(it, store), "look up a page", error)
         return None
-    return _answer(it, visit)
+    return _answer(it, store)
 
 
 async def alook_up(it: Asked) -> Answer | None:
     """As ``look_up``."""
-    visit = _visit(it)
-    if visit is None or visit.store is None:
+    store = _store(it)
+    if store is None:
         return None
+    lookup = it.lookup
     try:
-        while it.lookup.receive(await visit.store.afetch(*it.lookup.wanted()), time.time()):
+        while lookup.receive(await store.afetch(*lookup.wanted()), time.time()):
             pass
     except Exception as error:
-        fault(visit, "look up a page", error)
+        fault(_visit(it, store), "look up a page", error)
         return None
-    return _answer(it, visit)
+    return _answer(it, store)
 
 
-def _visit(it: Asked) -> Visit | None:
+def _store(it: Asked) -> Store | None:
+    """Where the page is, if it is worth a look."""
     if it.proof is None or not it.proof.is_proven:
         return None
-    visit = Visit(it.rules.area)
-    visit.lookup, visit.store = it.lookup, Store(it.rules.area.alias)
-    return visit if visit.store.is_allowed(0) else None
+    store = Store(it.rules.area.alias)
+    return store if store.is_allowed(0) else None
 
 
-def _answer(it: Asked, visit: Visit) -> Answer | None:
-    assert visit.store is not None
-    visit.store.breaker.answered()
-    hit, known = it.lookup.hit, it.proof
-    if known is None or hit is None or it.lookup.key != it.key:
+def _answer(it: Asked, store: Store) -> Answer | None:
+    store.breaker.answered()
+    known = it.proof
+    if known is None or (again := it.lookup.repeat(it.key, known.identity)) is None:
         return None
-    again = hit.again(known.identity)
-    if again is None:
-        return None
-    visit.settle("hit")
-    hit_counts.add(visit)
     stored_at, expires_at, body = again
     headers = known.headers_at(time.time(), stored_at, expires_at)
-    return Answer(known.status, known.phrase, headers, body, visit, visit.store)
+    answer = Answer(known, headers, body, it, store)
+    if hit_counts.is_on():
+        hit_counts.add(answer.visit())
+    return answer
+
+
+def _visit(it: Asked, store: Store) -> Visit:
+    visit = Visit(it.rules.area)
+    visit.lookup, visit.store = it.lookup, store
+    return visit
 
 
 # -- What Django's answer shows --------------------------------------------------------------------

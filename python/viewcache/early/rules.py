@@ -14,7 +14,8 @@ from django.conf.urls.i18n import is_language_prefix_patterns_used
 from django.core.cache.backends.db import BaseDatabaseCache
 from django.core.signals import request_started, setting_changed
 
-from viewcache import conf, outbox
+from viewcache import _core, activated, conf, outbox
+from viewcache.installed import DJANGO
 from viewcache.policy import Area
 from viewcache.store import Store
 
@@ -30,7 +31,7 @@ FETCH = "viewcache.middleware.FetchFromCacheMiddleware"
 BOTH = "viewcache.middleware.CacheMiddleware"
 
 #: Of these it is known what they do with a hit: what depends on the settings is asked in
-#: ``_refusals()``, what depends on the request in ``asked``.
+#: ``_refusals()``, what depends on the request by ``_core.Early``.
 _KNOWN = frozenset(
     {
         SECURITY,
@@ -56,6 +57,10 @@ _KNOWN = frozenset(
 )
 
 
+#: Settings that the core reads for each request, from where Django keeps those that were read once.
+_READ = ("ALLOWED_HOSTS", "DEBUG", "SECURE_PROXY_SSL_HEADER", "USE_X_FORWARDED_HOST")
+
+
 @dataclass(frozen=True)
 class Rules:
     """What the settings leave of early hits."""
@@ -65,28 +70,35 @@ class Rules:
     refusal: str
     #: The language is that of the path.
     has_locale: bool
-    needs_https: bool
-    needs_www: bool
     session_cookie: str
     secret_cookie: str
+    #: What each request is asked.
+    early: _core.Early
 
 
 @cache
 def get() -> Rules:
     """The rules of this site, by its settings."""
+    for name in _READ:
+        conf.django(name)
     before = _before_view(list(settings.MIDDLEWARE))
+    session, secret = settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME
+    key_prefix = settings.CACHE_MIDDLEWARE_KEY_PREFIX
     return Rules(
-        area=Area(
-            settings.CACHE_MIDDLEWARE_ALIAS,
-            settings.CACHE_MIDDLEWARE_KEY_PREFIX,
-            settings.CACHE_MIDDLEWARE_SECONDS,
-        ),
+        area=Area(settings.CACHE_MIDDLEWARE_ALIAS, key_prefix, settings.CACHE_MIDDLEWARE_SECONDS),
         refusal=_refusal(before),
         has_locale=LOCALE in before and settings.USE_I18N,
-        needs_https=SECURITY in before and settings.SECURE_SSL_REDIRECT,
-        needs_www=COMMON in before and settings.PREPEND_WWW,
-        session_cookie=settings.SESSION_COOKIE_NAME,
-        secret_cookie=settings.CSRF_COOKIE_NAME,
+        session_cookie=session,
+        secret_cookie=secret,
+        early=_core.Early(
+            DJANGO,
+            activated.active,
+            key_prefix=key_prefix,
+            needs_https=SECURITY in before and bool(settings.SECURE_SSL_REDIRECT),
+            needs_www=COMMON in before and bool(settings.PREPEND_WWW),
+            session_cookie=session,
+            secret_cookie=secret,
+        ),
     )
 
 
