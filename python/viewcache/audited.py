@@ -18,11 +18,10 @@ from django.http import HttpRequest, QueryDict
 from django.utils.functional import cached_property
 
 from . import conf, reads
+from .visit import AUDIT
 
 if TYPE_CHECKING:
     from .audit import Unkeyed
-
-_ATTRIBUTE = "_viewcache_audit"
 
 
 class Audit:
@@ -62,12 +61,12 @@ class Audit:
 
 def of(request: HttpRequest) -> Audit | None:
     """What was read of this request, if it is audited."""
-    return cast("Audit | None", request.__dict__.get(_ATTRIBUTE))
+    return cast("Audit | None", request.__dict__.get(AUDIT))
 
 
 def ask(request: HttpRequest) -> None:
     """Audit this request from where it is watched, whatever the setting."""
-    request.__dict__[_ATTRIBUTE] = None
+    request.__dict__[AUDIT] = None
     reads.on_watch(_begin)
 
 
@@ -86,10 +85,10 @@ setting_changed.connect(_connect_again, dispatch_uid="viewcache.audited")
 
 
 def _begin(request: HttpRequest, watched: reads.Reads) -> None:
-    if not (conf.get().AUDIT or _ATTRIBUTE in request.__dict__):
+    if not (conf.get().AUDIT or AUDIT in request.__dict__):
         return
     known = request.__dict__
-    audit = known[_ATTRIBUTE] = Audit(watched)
+    audit = known[AUDIT] = Audit(watched)
     request.__class__ = _audited(cast(Any, type(request)))
     request.META = _Meta(request.META, watched, audit)
     if "environ" in known:
@@ -112,14 +111,14 @@ def _audited(kind: Any) -> type[HttpRequest]:
     class Audited(kind):  # type: ignore[misc]
         @cached_property
         def GET(self) -> QueryDict:  # noqa: N802
-            audit: Audit = self.__dict__[_ATTRIBUTE]
+            audit: Audit = self.__dict__[AUDIT]
             with audit.reads.paused():  # Django parses the query string here
                 query = super().GET
             return _Query(query, audit)
 
         @cached_property
         def headers(self) -> reads.Headers:
-            audit: Audit = self.__dict__[_ATTRIBUTE]
+            audit: Audit = self.__dict__[AUDIT]
             return _Headers(self.META, audit.reads, audit)
 
     Audited.__name__, Audited.__qualname__ = kind.__name__, kind.__qualname__

@@ -1,9 +1,10 @@
 """
-What differs between the Djangos that are supported.
+What differs between the Djangos that are supported, and between sites.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import cache
 from typing import Any, cast
@@ -14,6 +15,16 @@ from django.http.response import HttpResponseBase, ResponseHeaders
 from django.utils import cache as django_cache
 
 from . import _core
+
+
+def is_of(value: object, module: str, name: str) -> bool:
+    """
+    Is this an instance of that class? A module that nobody has imported has no instances, and need
+    not be loaded to say so.
+    """
+    loaded = sys.modules.get(module)
+    return loaded is not None and isinstance(value, getattr(loaded, name))
+
 
 # Taken when this module is imported: the names in django.utils.cache may be replaced by ours.
 _generate_cache_key = getattr(django_cache, "_generate_cache_key", None)

@@ -1,5 +1,5 @@
 """
-The ``VIEWCACHE`` setting: one dictionary, compiled once into frozen, typed settings.
+The ``VIEWCACHE`` setting: one dictionary, compiled once into typed settings.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -42,8 +42,11 @@ TRACKING_PARAMETERS = (
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-class Settings(NamedTuple):
-    """What ``VIEWCACHE`` may contain, with the defaults."""
+class Settings:
+    """
+    What ``VIEWCACHE`` may contain, with the defaults. A plain class: making one of another kind of
+    so many fields takes longer than all else here.
+    """
 
     #: ``"app.Model"`` to a callable (or its dotted path) that takes an instance and returns the
     #: paths, tags and ``tree:/…/`` scopes to expire; ``None``: its URL and its own tag.
@@ -120,6 +123,9 @@ class Settings(NamedTuple):
     #: how many scopes it remembers the key, and since when it has seen their generation.
     MEMORY_ENTRIES: int = 10_000
     MEMORY_BYTES: int = 8 * 1024 * 1024
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        self.__dict__.update(given)
 
 
 #: Where Django's ``settings`` keeps what was read of it; emptied whenever they change.
@@ -215,7 +221,7 @@ def get() -> Settings:
     given = getattr(settings, "VIEWCACHE", {})
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"VIEWCACHE is {given!r}; expected a dictionary.")
-    known = Settings._fields
+    known = [*Settings.__annotations__]
     checked = {}
     for name, value in given.items():
         if name not in known:
@@ -223,7 +229,7 @@ def get() -> Settings:
             hint = f" Did you mean {close[0]!r}?" if close else f" Known: {', '.join(known)}."
             raise ImproperlyConfigured(f"VIEWCACHE has no setting {name!r}.{hint}")
         checked[name] = _check(name, value)
-    return Settings(**checked)
+    return Settings(checked)
 
 
 @cache

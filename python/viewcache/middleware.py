@@ -25,8 +25,9 @@ from django.core.cache.backends.base import BaseCache
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from . import bindings, cache_status, conf, lease, pipeline, reads, stale
+from . import cache_status, conf, lease, pipeline, reads, stale
 from .policy import Area
+from .visit import comes
 
 GetResponse = Callable[[HttpRequest], Any]
 
@@ -84,8 +85,7 @@ class UpdateCacheMiddleware(_Middleware):
     def watch(self, request: HttpRequest) -> None:
         """Note which cookies and rows are read from here on, by middleware and by the view."""
         site = conf.get()
-        if site.TRACK:
-            bindings.begin_if_untold(request)
+        comes(request)
         if site.CACHE_STATUS:
             cache_status.leave_to_me(request)
         if (site.VARY_ON_READ or site.AUDIT) and request.method in ("GET", "HEAD"):

@@ -19,7 +19,6 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from . import (
-    audit,
     commit,
     conf,
     hit_counts,
@@ -35,7 +34,7 @@ from . import (
 from . import request as canonical
 from .policy import Area, Permission
 from .store import Entry, Store
-from .visit import HITS, STORE, Visit, begin, fault, looks_up, miss, visit_of
+from .visit import AUDIT, HITS, STORE, Visit, begin, fault, looks_up, miss, visit_of
 
 logger = logging.getLogger("viewcache")
 
@@ -227,7 +226,7 @@ def store(request: HttpRequest, response: HttpResponseBase, area: Area) -> HttpR
         listing.enlist(visit, request, entries)
         signals.made(request, visit)
         if entries:
-            audit.judge(request, visit, permission)
+            _audit(request, visit, permission)
 
     return policy.judge(request, response, area, put)
 
@@ -251,8 +250,16 @@ async def astore(request: HttpRequest, response: HttpResponseBase, area: Area) -
     if told:
         await signals.amade(request, visit)
         if entries:
-            audit.judge(request, visit, told[0])
+            _audit(request, visit, told[0])
     return response
+
+
+def _audit(request: HttpRequest, visit: Visit, permission: Permission | str) -> None:
+    if AUDIT in request.__dict__:
+        # It is for development and tests, and takes long to load.
+        from . import audit
+
+        audit.judge(request, visit, permission)
 
 
 def is_from_cache(request: HttpRequest) -> bool:

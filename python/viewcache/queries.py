@@ -29,7 +29,7 @@ from django.db.backends.utils import CursorWrapper
 from . import bindings, commit, conf, databases, durable, expiry, fetched, reads
 from ._core import Fetched
 from .by_value import Sought
-from .visit import on_visit
+from .visit import Follower, follow
 
 logger = logging.getLogger("viewcache.queries")
 
@@ -211,7 +211,7 @@ def connect() -> None:
     cast(Any, CursorWrapper).callproc = _callproc
     for name in _UNTOLD:
         setattr(CursorWrapper, name, _untold(name))
-    on_visit(bindings.ask, bindings.attach)
+    follow(Follower(bindings.begin_if_untold, bindings.ask, bindings.attach))
     reads.on_apart(bindings.aside)
 
 
@@ -226,7 +226,7 @@ def disconnect() -> None:
     cast(Any, CursorWrapper).callproc = _cursor_callproc
     for name in _UNTOLD & vars(CursorWrapper).keys():
         delattr(CursorWrapper, name)
-    on_visit(None, None)
+    follow(None)
     reads.on_apart(None)
 
 

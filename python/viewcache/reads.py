@@ -16,11 +16,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import cache
 from types import FrameType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
-from django.contrib.messages.storage.base import BaseStorage
-from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest
 from django.http.request import HttpHeaders
 from django.http.response import HttpResponseBase
@@ -28,6 +26,11 @@ from django.middleware.csrf import CsrfViewMiddleware
 from django.utils.functional import LazyObject, cached_property, empty
 
 from . import conf
+from .compat import is_of
+
+if TYPE_CHECKING:
+    from django.contrib.messages.storage.base import BaseStorage
+    from django.contrib.sessions.backends.base import SessionBase
 
 _ATTRIBUTE = "_viewcache_reads"
 
@@ -300,14 +303,14 @@ def _named_like(kind: Any, watched: Any) -> Any:
 
 
 def _watch_session(session: Any, reads: Reads) -> None:
-    if not isinstance(session, SessionBase):
+    if not is_of(session, "django.contrib.sessions.backends.base", "SessionBase"):
         # Nobody can say when it will be read.
         reads.note_session()
     elif _ATTRIBUTE not in session.__dict__:
         known = session.__dict__
         accessed, modified = known.pop("accessed", False), known.pop("modified", False)
         known[_ATTRIBUTE] = reads
-        session.__class__ = _watched_session(type(session))
+        session.__class__ = _watched_session(cast(Any, type(session)))
         known["_accessed"], known["_modified"] = accessed, modified
         if accessed:
             reads.session = reads.session or "before the request was watched"
@@ -362,7 +365,8 @@ def _watched_session(kind: Any) -> type[SessionBase]:
 
 
 def _watch_messages(storage: Any, reads: Reads) -> None:
-    if isinstance(storage, BaseStorage) and _ATTRIBUTE not in storage.__dict__:
+    is_theirs = is_of(storage, "django.contrib.messages.storage.base", "BaseStorage")
+    if is_theirs and _ATTRIBUTE not in storage.__dict__:
         storage.__dict__[_ATTRIBUTE] = reads
         storage.__class__ = _watched_messages(cast(Any, type(storage)))
 

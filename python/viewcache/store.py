@@ -15,12 +15,9 @@ from typing import Any, ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import BaseCache
-from django.core.cache.backends.db import BaseDatabaseCache
-from django.core.cache.backends.dummy import DummyCache
-from django.core.cache.backends.locmem import LocMemCache
-from django.core.cache.backends.memcached import BaseMemcachedCache
 
 from . import _core, backends, breaker, conf
+from .compat import is_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -74,7 +71,7 @@ class Store:
             return True
         # Connections to the database belong to the thread of the request.
         backends = (self.pages, self.generations)
-        is_database = any(isinstance(backend, BaseDatabaseCache) for backend in backends)
+        is_database = any(map(_is_database, backends))
         return self.breaker.allows(None if is_database else self._try, patience)
 
     def _try(self) -> None:
@@ -83,7 +80,7 @@ class Store:
         for backend in {store.pages, store.generations}:
             # Memcached's client says nothing of a server that it leaves alone: neither an answer
             # nor an error.
-            is_silent = isinstance(backend, BaseMemcachedCache) or _ignores_faults(backend)
+            is_silent = _is_memcached(backend) or _ignores_faults(backend)
             if is_silent:
                 backend.set(_TRIED, 1, 60)
             if backend.get(_TRIED) is None and is_silent:
@@ -198,7 +195,7 @@ class Store:
 
     def _set(self, entries: Mapping[str, Any], seconds: int | None) -> None:
         # A memcached client that has failed a moment ago says of set() nothing at all.
-        if len(entries) == 1 and not isinstance(self.generations, BaseMemcachedCache):
+        if len(entries) == 1 and not _is_memcached(self.generations):
             [(key, value)] = entries.items()
             self.generations.set(key, value, seconds)
         elif entries:
@@ -213,7 +210,7 @@ class Store:
         connection), and so does ``IGNORE_EXCEPTIONS`` of django-redis and django-vcache.
         """
         cache = self.generations
-        return isinstance(cache, BaseDatabaseCache) or _ignores_faults(cache)
+        return _is_database(cache) or _ignores_faults(cache)
 
     def soften(self, entries: Mapping[str, int]) -> None:
         """
@@ -247,7 +244,7 @@ class Store:
     def _read_back(self, entries: Mapping[str, Any], seconds: int | None) -> None:
         """Set again what is not there; what another expiry has replaced since would do, too."""
         # A table that was locked is free the next time; a server that is down stays so.
-        tries = 3 if isinstance(self.generations, BaseDatabaseCache) else 1
+        tries = 3 if _is_database(self.generations) else 1
         for left in reversed(range(tries)):
             found = self.generations.get_many(list(entries))
             lost = {key: value for key, value in entries.items() if found.get(key) != value}
@@ -377,11 +374,26 @@ class Store:
     async def _run(self, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """A sync step: here when it stays in this process, else in one hop to a thread."""
         backends = (self.pages, self.generations)
-        if all(isinstance(backend, LocMemCache | DummyCache) for backend in backends):
+        if all(map(_is_in_process, backends)):
             return step(*args, **kwargs)
         # Connections to the database belong to the thread that Django's other sync code runs in.
-        sensitive = any(isinstance(backend, BaseDatabaseCache) for backend in backends)
+        sensitive = any(map(_is_database, backends))
         return await sync_to_async(step, thread_sensitive=sensitive)(*args, **kwargs)
+
+
+def _is_database(backend: BaseCache) -> bool:
+    return is_of(backend, "django.core.cache.backends.db", "BaseDatabaseCache")
+
+
+def _is_memcached(backend: BaseCache) -> bool:
+    return is_of(backend, "django.core.cache.backends.memcached", "BaseMemcachedCache")
+
+
+def _is_in_process(backend: BaseCache) -> bool:
+    """Are its entries kept in this process, or nowhere?"""
+    return is_of(backend, "django.core.cache.backends.locmem", "LocMemCache") or is_of(
+        backend, "django.core.cache.backends.dummy", "DummyCache"
+    )
 
 
 def _ignores_faults(backend: BaseCache) -> bool:

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from typing import NamedTuple
 
 from django.http import HttpRequest
 
@@ -24,6 +25,8 @@ logger = logging.getLogger("viewcache")
 _ATTRIBUTE = "_viewcache"
 #: Where a request may carry what makes the store of its visits, for ``explain()``.
 STORE = "_viewcache_store"
+#: Where a request that is audited carries what was read of it.
+AUDIT = "_viewcache_audit"
 
 
 class Visit:
@@ -165,23 +168,36 @@ def attach(request: HttpRequest, visit: Visit) -> None:
 HITS: ContextVar[list[Visit] | None] = ContextVar("viewcache_hits", default=None)
 
 
-#: Told before each look-up, and of each miss: whoever knows what a page has read and will read.
-_on_look_up: Callable[[Visit], None] | None = None
-_on_lease: Callable[[Visit], None] | None = None
+class Follower(NamedTuple):
+    """
+    Whoever knows what a page has read and will read: told of each request as it comes to the
+    middleware, before each look-up, and of each miss, once there is a lease.
+    """
+
+    comes: Callable[[HttpRequest], None]
+    looks_up: Callable[[Visit], None]
+    misses: Callable[[Visit], None]
 
 
-def on_visit(
-    looks_up: Callable[[Visit], None] | None, missed: Callable[[Visit], None] | None
-) -> None:
-    """Have one function told before each look-up, and one of each miss, once there is a lease."""
-    global _on_look_up, _on_lease
-    _on_look_up, _on_lease = looks_up, missed
+_follower: Follower | None = None
+
+
+def follow(follower: Follower | None) -> None:
+    """Have this one told from here on."""
+    global _follower
+    _follower = follower
+
+
+def comes(request: HttpRequest) -> None:
+    """A request comes to the middleware."""
+    if _follower is not None:
+        _follower.comes(request)
 
 
 def looks_up(visit: Visit) -> None:
     """The look-up is about to begin."""
-    if _on_look_up is not None:
-        _on_look_up(visit)
+    if _follower is not None:
+        _follower.looks_up(visit)
 
 
 def miss(request: HttpRequest, visit: Visit, reason: str) -> None:
@@ -189,8 +205,8 @@ def miss(request: HttpRequest, visit: Visit, reason: str) -> None:
     visit.status, visit.reason = "miss", reason
     # Django's own name for it; code that sets it to False keeps its page out of the cache.
     request.__dict__["_cache_update_cache"] = True
-    if _on_lease is not None:
-        _on_lease(visit)
+    if _follower is not None:
+        _follower.misses(visit)
 
 
 def fault(visit: Visit, what: str, fault: Exception) -> None:
