@@ -6,6 +6,7 @@ use std::ops::Range;
 const PROTOCOL: &[u8] = b"\x80\x05";
 const FRAME: u8 = 0x95;
 const LONG1: u8 = 0x8a;
+const SHORT_BINBYTES: u8 = b'C';
 const BINBYTES: u8 = b'B';
 const END_OF_BYTES: &[u8] = b"\x94.";
 
@@ -36,12 +37,13 @@ pub fn number(pickled: &[u8]) -> Option<u64> {
 #[must_use]
 pub fn bytes(pickled: &[u8]) -> Option<Range<usize>> {
     let at = begin(pickled)?;
-    let start = at + 5;
-    let [BINBYTES, length @ ..] = pickled.get(at..start)? else {
-        return None;
+    let (start, length) = match *pickled.get(at..)? {
+        [SHORT_BINBYTES, length, ..] => (at + 2, usize::from(length)),
+        [BINBYTES, a, b, c, d, ..] => (at + 5, u32::from_le_bytes([a, b, c, d]) as usize),
+        _ => return None,
     };
     let end = pickled.len().checked_sub(END_OF_BYTES.len())?;
-    let is_all = end.checked_sub(start)? == u32::from_le_bytes(length.try_into().ok()?) as usize;
+    let is_all = end.checked_sub(start)? == length;
     (is_all && pickled.ends_with(END_OF_BYTES)).then_some(start..end)
 }
 
@@ -55,6 +57,7 @@ mod tests {
     const LARGEST: &[u8] =
         b"\x80\x05\x95\x0b\0\0\0\0\0\0\0\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f.";
     const TEXT: &[u8] = b"\x80\x05\x95\x09\0\0\0\0\0\0\0B\x03\0\0\0abc\x94.";
+    const SHORT: &[u8] = b"\x80\x05\x95\x07\0\0\0\0\0\0\0C\x03abc\x94.";
 
     #[test]
     fn numbers() {
@@ -87,13 +90,14 @@ mod tests {
     #[test]
     fn bytes_lie_where_they_are() {
         assert_eq!(bytes(TEXT).map(|at| &TEXT[at]), Some(&b"abc"[..]));
+        assert_eq!(bytes(SHORT).map(|at| &SHORT[at]), Some(&b"abc"[..]));
         let unframed = b"\x80\x05B\x03\0\0\0abc\x94.";
         assert_eq!(bytes(unframed).map(|at| &unframed[at]), Some(&b"abc"[..]));
     }
 
     #[test]
     fn what_is_cut_or_changed_is_neither() {
-        for whole in [FRAMED, TEXT] {
+        for whole in [FRAMED, TEXT, SHORT] {
             for end in 0..whole.len() {
                 assert_eq!(number(&whole[..end]), None);
                 assert_eq!(bytes(&whole[..end]), None);

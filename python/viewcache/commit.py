@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary, WeakSet, ref
 
 from django.db import connections
-from django.db.backends.base.base import BaseDatabaseWrapper
 
 from . import outbox
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
 
 #: Writes an expiry. True when the cache took it; what it raises is raised.
 Write = Callable[[list[str]], bool]

@@ -12,7 +12,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import NamedTuple
 
 from django.http import HttpRequest
 
@@ -168,15 +167,19 @@ def attach(request: HttpRequest, visit: Visit) -> None:
 HITS: ContextVar[list[Visit] | None] = ContextVar("viewcache_hits", default=None)
 
 
-class Follower(NamedTuple):
+class Follower:
     """
     Whoever knows what a page has read and will read: told of each request as it comes to the
     middleware, before each look-up, and of each miss, once there is a lease.
     """
 
-    comes: Callable[[HttpRequest], None]
-    looks_up: Callable[[Visit], None]
-    misses: Callable[[Visit], None]
+    def __init__(
+        self,
+        comes: Callable[[HttpRequest], None],
+        looks_up: Callable[[Visit], None],
+        misses: Callable[[Visit], None],
+    ) -> None:
+        self.comes, self.looks_up, self.misses = comes, looks_up, misses
 
 
 _follower: Follower | None = None

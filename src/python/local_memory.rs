@@ -65,10 +65,11 @@ fn read<'py>(value: &Bound<'py, PyAny>, is_lent: bool) -> Option<Bound<'py, PyAn
         let number = pickle::number(pickled.as_bytes())?;
         return number.into_pyobject(py).ok().map(Bound::into_any);
     }
-    if pickled.as_bytes().len() < LENT_FROM {
-        return None;
-    }
     let at = pickle::bytes(pickled.as_bytes())?;
+    if at.len() < LENT_FROM {
+        let copied = PyBytes::new(py, pickled.as_bytes().get(at)?);
+        return Some(copied.into_any());
+    }
     let lent = (pickled, at.start, at.end).into_pyobject(py);
     lent.ok().map(Bound::into_any)
 }
