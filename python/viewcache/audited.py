@@ -19,6 +19,7 @@ from django.utils.functional import cached_property
 
 from . import conf, reads
 from .visit import AUDIT
+from .watched import Headers, Meta, Scope
 
 if TYPE_CHECKING:
     from .audit import Unkeyed
@@ -117,7 +118,7 @@ def _audited(kind: Any) -> type[HttpRequest]:
             return _Query(query, audit)
 
         @cached_property
-        def headers(self) -> reads.Headers:
+        def headers(self) -> Headers:
             audit: Audit = self.__dict__[AUDIT]
             return _Headers(self.META, audit.reads, audit)
 
@@ -131,7 +132,7 @@ _OF_VISITOR = ("REMOTE_", "SSL_", "GEOIP_")
 _RAW = frozenset({"QUERY_STRING", "REQUEST_URI", "RAW_URI"})
 
 
-class _Meta(reads.Meta):
+class _Meta(Meta):
     def __init__(self, meta: dict[str, Any], watched: reads.Reads, audit: Audit) -> None:
         super().__init__(dict(dict.items(meta)), watched)
         self._audit = audit
@@ -151,7 +152,7 @@ class _Meta(reads.Meta):
         self._audit.note_all_headers()
 
 
-class _Scope(reads.Scope):
+class _Scope(Scope):
     def __init__(self, scope: dict[str, Any], watched: reads.Reads, audit: Audit) -> None:
         super().__init__(dict(dict.items(scope)), watched)
         self._audit = audit
@@ -170,7 +171,7 @@ class _Scope(reads.Scope):
         self._audit.note_all_headers()
 
 
-class _Headers(reads.Headers):
+class _Headers(Headers):
     def __init__(self, meta: Any, watched: reads.Reads, audit: Audit) -> None:
         super().__init__(meta, watched)
         self._audit = audit
@@ -265,6 +266,7 @@ for _name in (
 _BETWEEN = (
     "viewcache.audited",
     "viewcache.reads",
+    "viewcache.watched",
     "django.http",
     "django.core.handlers.wsgi",
     "django.core.handlers.asgi",

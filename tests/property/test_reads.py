@@ -22,7 +22,7 @@ from django.test import AsyncRequestFactory, RequestFactory, override_settings
 from django.urls import path
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from viewcache import conf, reads
+from viewcache import conf, watched
 from viewcache.decorators import cache_page
 
 NAMES = ["a", "b", "c", "d"]
@@ -104,15 +104,15 @@ WAYS: dict[str, Callable[[Any, str], str | None]] = {
 }
 #: What each way goes through; without it, the way is not seen.
 BLINDED = {
-    "get": ("_Cookies", "get"),
+    "get": ("Cookies", "get"),
     "headers": ("Headers", "__getitem__"),
     "meta": ("Meta", "get"),
-    "copy": ("_Cookies", "keys"),
-    "iteration": ("_Cookies", "items"),
-    "template": ("_Cookies", "__getitem__"),
-    "thread": ("_Cookies", "get"),
-    "async": ("_Cookies", "get"),
-    "middleware": ("_Cookies", "get"),
+    "copy": ("Cookies", "keys"),
+    "iteration": ("Cookies", "items"),
+    "template": ("Cookies", "__getitem__"),
+    "thread": ("Cookies", "get"),
+    "async": ("Cookies", "get"),
+    "middleware": ("Cookies", "get"),
 }
 
 #: A view: text; or a cookie, the way it is read, and what to do for each value and for none.
@@ -252,11 +252,11 @@ def test_nobody_is_shown_what_the_view_alone_would_not_show(where: str) -> None:
 def test_a_way_that_is_not_seen_shows(way: str) -> None:
     # The test above would find it: the same, with one of the eyes closed.
     kind, method = BLINDED[way]
-    watched: Any = getattr(reads, kind)
-    plain = dict if issubclass(watched, dict) else watched.__mro__[1]
+    mapping: Any = getattr(watched, kind)
+    plain = dict if issubclass(mapping, dict) else mapping.__mro__[1]
 
     def unseen(self: Any, *args: Any) -> Any:
-        if method == "get" and kind == "_Cookies":
+        if method == "get" and kind == "Cookies":
             return dict.get(self, *args)
         return getattr(plain, method)(self, *args)
 
@@ -264,10 +264,10 @@ def test_a_way_that_is_not_seen_shows(way: str) -> None:
     tree = ("a", way, {"0": "zero", "1": "one", "2": "two", "-": "none"})
     wanted = [({"a": value}, mock.Mock(shuffle=lambda pairs: None)) for value in VALUES]
     assert differences(tree, wanted, "site") == []
-    with mock.patch.object(watched, method, unseen):
+    with mock.patch.object(mapping, method, unseen):
         if way == "copy":
             # dict() asks for the items, too, one by one.
-            with mock.patch.object(watched, "__getitem__", dict.__getitem__):
+            with mock.patch.object(mapping, "__getitem__", dict.__getitem__):
                 assert differences(tree, wanted, "site") != []
         else:
             assert differences(tree, wanted, "site") != []

@@ -26,7 +26,7 @@ from django.urls import clear_url_caches, path
 from django.utils.decorators import decorator_from_middleware
 from django.utils.translation import get_language_from_request
 from django.views.decorators.http import condition
-from viewcache import audited, reads
+from viewcache import audited, reads, watched
 from viewcache.audit import UnkeyedReadWarning
 from viewcache.decorators import cache_page
 
@@ -299,8 +299,8 @@ def test_without_the_setting_a_request_is_what_it_was(settings: Any) -> None:
     request = RequestFactory().get("/?a=1")
     reads.watch(request)
     assert audited.of(request) is None
-    assert type(request.META) is reads.Meta
-    assert type(request.headers) is reads.Headers
+    assert type(request.META) is watched.Meta
+    assert type(request.headers) is watched.Headers
     assert type(request.GET) is QueryDict
 
 

@@ -1,0 +1,381 @@
+"""
+The request that ``reads`` watches: its class, and what stands in place of its cookies, headers,
+``META``, session and messages. Each notes what is read of it, and is else what Django has made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
+
+from django.http import HttpRequest
+from django.http.request import HttpHeaders
+from django.utils.functional import cached_property
+
+from .compat import is_of
+
+if TYPE_CHECKING:
+    from django.contrib.sessions.backends.base import SessionBase
+
+    from .reads import Reads
+
+#: Where a request, its session and its messages carry what was read of the request.
+ATTRIBUTE = "_viewcache_reads"
+
+
+@cache
+def watched(kind: Any) -> type[HttpRequest]:
+    """The class of a request of this class that is watched."""
+
+    class Watched(kind):  # type: ignore[misc]
+        @cached_property
+        def COOKIES(self) -> dict[str, str]:  # noqa: N802
+            reads: Reads = self.__dict__[ATTRIBUTE]
+            with reads.paused():  # Django parses the raw header here
+                cookies = super().COOKIES
+            return Cookies(cookies, reads)
+
+        @cached_property
+        def headers(self) -> HttpHeaders:
+            return Headers(self.META, self.__dict__[ATTRIBUTE])
+
+        def __copy__(self) -> Any:
+            copied = kind.__new__(type(self))
+            copied.__dict__.update(self.__dict__)
+            return copied
+
+        def __reduce_ex__(self, protocol: Any) -> Any:
+            # Pickled and deep copies are plain requests; their META notes all when it is copied.
+            function, (_, *rest), *more = super().__reduce_ex__(protocol)
+            return (function, (kind, *rest), *more)
+
+        session = _watched_attribute("session", watch_session)
+        _messages = _watched_attribute("_messages", watch_messages)
+
+    return cast("type[HttpRequest]", _named_like(kind, Watched))
+
+
+def _watched_attribute(name: str, watch: Callable[[Any, Reads], None]) -> property:
+    """An attribute of the request whose value is watched from the moment it is set."""
+
+    def get(self: Any) -> Any:
+        try:
+            return self.__dict__[name]
+        except KeyError:
+            message = f"{type(self).__name__!r} object has no attribute {name!r}"
+            raise AttributeError(message, name=name, obj=self) from None
+
+    def set_(self: Any, value: Any) -> None:
+        self.__dict__[name] = value
+        watch(value, self.__dict__[ATTRIBUTE])
+
+    def delete(self: Any) -> None:
+        self.__dict__.pop(name, None)
+
+    return property(get, set_, delete)
+
+
+def _named_like(kind: Any, watched: Any) -> Any:
+    # Django salts the session's data with the name of the class, and people read it.
+    watched.__name__ = kind.__name__
+    watched.__qualname__ = kind.__qualname__
+    watched.__module__ = kind.__module__
+    return watched
+
+
+def watch_session(session: Any, reads: Reads) -> None:
+    """Have what is done with this session noted."""
+    if not is_of(session, "django.contrib.sessions.backends.base", "SessionBase"):
+        # Nobody can say when it will be read.
+        reads.note_session()
+    elif ATTRIBUTE not in session.__dict__:
+        known = session.__dict__
+        accessed, modified = known.pop("accessed", False), known.pop("modified", False)
+        known[ATTRIBUTE] = reads
+        session.__class__ = _watched_session(cast(Any, type(session)))
+        known["_accessed"], known["_modified"] = accessed, modified
+        if accessed:
+            reads.session = reads.session or "before the request was watched"
+        if modified:
+            reads.modified = reads.modified or "before the request was watched"
+
+
+@cache
+def _watched_session(kind: Any) -> type[SessionBase]:
+    class Watched(kind):  # type: ignore[misc]
+        @property
+        def accessed(self) -> bool:
+            return bool(self.__dict__.get("_accessed"))
+
+        @accessed.setter
+        def accessed(self, value: bool) -> None:
+            self.__dict__["_accessed"] = value
+            if value:
+                self.__dict__[ATTRIBUTE].note_session()
+
+        @property
+        def modified(self) -> bool:
+            return bool(self.__dict__.get("_modified"))
+
+        @modified.setter
+        def modified(self, value: bool) -> None:
+            self.__dict__["_modified"] = value
+            if value:
+                self.__dict__[ATTRIBUTE].note_modified()
+
+        # The key is the cookie's value, and reading it does not count as access for Django.
+
+        @property
+        def session_key(self) -> Any:
+            self.__dict__[ATTRIBUTE].note_session()
+            return super().session_key
+
+        @property
+        def _session_key(self) -> Any:
+            self.__dict__[ATTRIBUTE].note_session()
+            return super()._session_key
+
+        @_session_key.setter
+        def _session_key(self, value: Any) -> None:
+            kind._session_key.fset(self, value)
+
+        def __reduce_ex__(self, protocol: Any) -> Any:
+            self.__dict__[ATTRIBUTE].note_session()
+            return super().__reduce_ex__(protocol)
+
+    return cast("type[SessionBase]", _named_like(kind, Watched))
+
+
+def watch_messages(storage: Any, reads: Reads) -> None:
+    """Have what is done with these messages noted."""
+    is_theirs = is_of(storage, "django.contrib.messages.storage.base", "BaseStorage")
+    if is_theirs and ATTRIBUTE not in storage.__dict__:
+        storage.__dict__[ATTRIBUTE] = reads
+        storage.__class__ = _watched_messages(cast(Any, type(storage)))
+
+
+@cache
+def _watched_messages(kind: Any) -> Any:
+    class Watched(kind):  # type: ignore[misc]
+        def __iter__(self) -> Any:
+            self.__dict__[ATTRIBUTE].note_messages(self)
+            return super().__iter__()
+
+        def __len__(self) -> int:
+            self.__dict__[ATTRIBUTE].note_messages(self)
+            return int(super().__len__())
+
+        def __contains__(self, item: object) -> bool:
+            self.__dict__[ATTRIBUTE].note_messages(self)
+            return bool(super().__contains__(item))
+
+        def add(self, *args: Any, **kwargs: Any) -> None:
+            self.__dict__[ATTRIBUTE].note_messages(self)
+            super().add(*args, **kwargs)
+
+    return _named_like(kind, Watched)
+
+
+#: Stands in an empty ``COOKIES``: the C half of ``json`` looks at the size of a dictionary without
+#: asking it, and would take the absence of cookies unseen.
+_NOTHING = "\0"
+
+
+class Cookies(dict[str, str]):
+    """``request.COOKIES``: a look-up by name notes the name, everything else notes all."""
+
+    def __init__(self, cookies: dict[str, str], reads: Reads) -> None:
+        dict.__init__(self, cookies or {_NOTHING: ""})
+        self._reads = reads
+
+    def note_all(self) -> None:
+        self._reads.note_all()
+
+    def __getitem__(self, name: str) -> str:
+        self._reads.note(name)
+        return dict.__getitem__(self, name)
+
+    def __delitem__(self, name: str) -> None:
+        self._reads.note(name)
+        dict.__delitem__(self, name)
+
+    def __contains__(self, name: object) -> bool:
+        self._reads.note(name)
+        return dict.__contains__(self, name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self._reads.note(name)
+        return dict.get(self, name, default)
+
+    def pop(self, name: str, *default: Any) -> Any:
+        self._reads.note(name)
+        return dict.pop(self, name, *default)
+
+    def setdefault(self, name: str, default: Any = None) -> Any:
+        self._reads.note(name)
+        return dict.setdefault(self, name, default)
+
+
+class Meta(dict[str, Any]):
+    """``request.META``: the raw ``Cookie`` header notes all, Django's CSRF flag its use."""
+
+    def __init__(self, meta: dict[str, Any], reads: Reads) -> None:
+        dict.__init__(self, meta)
+        self._reads = reads
+
+    def note_all(self) -> None:
+        """Everything was read, or there is no telling what."""
+        self._reads.note_all()
+
+    def note(self, name: object) -> None:
+        """One entry was read."""
+        if name == "HTTP_COOKIE":
+            self._reads.note_all()
+        elif name == "CSRF_COOKIE":
+            self._reads.note_secret()
+
+    def __getitem__(self, name: str) -> Any:
+        self.note(name)
+        return dict.__getitem__(self, name)
+
+    def __delitem__(self, name: str) -> None:
+        self.note(name)
+        dict.__delitem__(self, name)
+
+    def __contains__(self, name: object) -> bool:
+        self.note(name)
+        return dict.__contains__(self, name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.note(name)
+        return dict.get(self, name, default)
+
+    def pop(self, name: str, *default: Any) -> Any:
+        self.note(name)
+        return dict.pop(self, name, *default)
+
+    def setdefault(self, name: str, default: Any = None) -> Any:
+        self.note(name)
+        return dict.setdefault(self, name, default)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if name == "CSRF_COOKIE_NEEDS_UPDATE" and value:
+            self._reads.note_token()
+        dict.__setitem__(self, name, value)
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        for name, value in dict(*args, **kwargs).items():
+            self[name] = value
+
+
+class Scope(dict[str, Any]):
+    """``request.scope`` under ASGI: its raw headers note all."""
+
+    def __init__(self, scope: dict[str, Any], reads: Reads) -> None:
+        dict.__init__(self, scope)
+        self._reads = reads
+
+    def note_all(self) -> None:
+        """Everything was read, or there is no telling what."""
+        self._reads.note_all()
+
+    def note(self, name: object) -> None:
+        """One entry was read."""
+        if name == "headers":
+            self._reads.note_all()
+
+    def __getitem__(self, name: str) -> Any:
+        self.note(name)
+        return dict.__getitem__(self, name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.note(name)
+        return dict.get(self, name, default)
+
+
+class Headers(HttpHeaders):
+    """``request.headers``: ``Cookie``, or all headers at once, note all cookies."""
+
+    def __init__(self, meta: Meta, reads: Reads) -> None:
+        # A plain copy: that Django builds this mapping from every header is no read.
+        self._meta = dict(dict.items(meta))
+        self._reads = reads
+
+    @cached_property
+    def _store(self) -> dict[str, tuple[str, Any]]:  # type: ignore[override]
+        """
+        What Django makes of all headers, which takes as long as all else that is done with most
+        requests: each asks for one or two.
+        """
+        headers: Any = HttpHeaders(self._meta)
+        store: dict[str, tuple[str, Any]] = headers._store
+        return store
+
+    def note_all(self) -> None:
+        """Everything was read, or there is no telling what."""
+        self._reads.note_all()
+
+    def note(self, name: str) -> None:
+        """One header was read, by its name in lower case."""
+        if name == "cookie":
+            self._reads.note_all()
+
+    def __getitem__(self, name: str) -> str:
+        plain = name.lower().replace("_", "-")
+        self.note(plain)
+        if "_store" not in self.__dict__ and _are_usual(self._meta):
+            found: str | None = self._meta.get(HttpHeaders.to_wsgi_name(name))
+            if found is not None:
+                return found
+            raise KeyError(plain)
+        return super().__getitem__(name)
+
+    def __iter__(self) -> Iterator[str]:
+        self.note_all()
+        return super().__iter__()
+
+    def __len__(self) -> int:
+        self.note_all()
+        return super().__len__()
+
+    def __repr__(self) -> str:
+        self.note_all()
+        return super().__repr__()
+
+
+def _are_usual(meta: dict[str, Any]) -> bool:
+    """Are these headers named as servers name them, each in one way only?"""
+    return not any("-" in name or not name.isupper() for name in meta if name[:5] == "HTTP_")
+
+
+def _noting_all(name: str) -> Callable[..., Any]:
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        self.note_all()
+        found: Any = self
+        if dict.__contains__(self, _NOTHING):
+            found = {key: value for key, value in dict.items(self) if key != _NOTHING}
+        return getattr(dict, name)(found, *args, **kwargs)
+
+    method.__name__ = name
+    return method
+
+
+for _kind in (Cookies, Meta, Scope):
+    for _name in (
+        "__eq__",
+        "__ne__",
+        "__iter__",
+        "__len__",
+        "__or__",
+        "__ror__",
+        "__repr__",
+        "__reversed__",
+        "copy",
+        "items",
+        "keys",
+        "popitem",
+        "values",
+    ):
+        # A request's META is measured and printed by many; only its cookies matter here.
+        setattr(_kind, _name, _noting_all(_name))
