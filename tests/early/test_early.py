@@ -60,6 +60,8 @@ WAYS = [
     {"HTTP_COOKIE": f"csrftoken={'a' * 32}; sessionid={'b' * 32}"},
     {"HTTP_COOKIE": "csrftoken=short"},
     {"HTTP_COOKIE": "sessionid=x"},
+    {"HTTP_COOKIE": 'sessionid="1234567"'},
+    {"HTTP_COOKIE": f"csrftoken={'-' * 32}"},
     {"HTTP_ACCEPT_LANGUAGE": "fr", "HTTP_ACCEPT_ENCODING": "gzip"},
     {"HTTP_HOST": "blog.example.com"},
     {"HTTP_HOST": "evil.example"},
@@ -300,6 +302,34 @@ def test_settings_that_forbid_it(more: dict[str, Any], why: str, settings: Any) 
     ):
         patch.setattr(rules, "is_language_prefix_patterns_used", lambda urls: (False, True))
         assert why in rules.get().refusal
+
+
+CONDITIONS = ("MATCH", "MODIFIED_SINCE", "NONE_MATCH", "UNMODIFIED_SINCE")
+
+
+@pytest.mark.parametrize("name", [f"HTTP_IF_{name}" for name in CONDITIONS])
+def test_what_depends_on_a_condition_is_djangos(serve: Any, name: str) -> None:
+    site = serve(page)
+    _warm(site)
+    assert _is_early(site)
+    assert not _is_early(site, **{name: "Sun, 06 Nov 1994 08:49:37 GMT"})
+
+
+@pytest.mark.parametrize("serve", [Wsgi], indirect=True)
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {"CONTENT_LENGTH": "3"},
+        {"CONTENT_LENGTH": 3},
+        {"HTTP_TRANSFER_ENCODING": "chunked"},
+        {"CONTENT_TYPE": "text/html; charset=latin-1"},
+    ],
+)
+def test_what_has_content_or_a_charset_is_djangos(serve: Any, meta: dict[str, Any]) -> None:
+    site = serve(page)
+    _warm(site)
+    assert _is_early(site, CONTENT_LENGTH="0")
+    assert not _is_early(site, **meta)
 
 
 @pytest.mark.parametrize("serve", [Wsgi], indirect=True)
