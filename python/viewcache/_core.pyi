@@ -175,10 +175,10 @@ class LookUp:
     @property
     def hit(self) -> Hit | None:
         """The page that answers, if one does."""
-    def repeat(self, key: str, identity: bytes) -> tuple[float, float, bytes] | None:
+    def repeat(self, identity: bytes) -> tuple[float, float, bytes] | None:
         """
         When the page was stored that answers and when it ends, in seconds since the epoch, and its
-        body without its slots, if it is under that key and the record of that identity.
+        body without its slots, if it is the record of that identity.
         """
     def stale(self, *, on_error: bool) -> Hit | None:
         """

@@ -124,19 +124,10 @@ impl LookUp {
         ))
     }
 
-    /// When the page was stored that answers, when it ends, and its body, if it is under that key
-    /// and is the record of that identity.
-    fn repeat<'py>(
-        &self,
-        py: Python<'py>,
-        key: &str,
-        identity: &[u8],
-    ) -> PyResult<Option<Again<'py>>> {
-        let is_there = self.with(|machine| machine.hit() == Some(key));
-        match self.hit(py).filter(|_| is_there) {
-            Some(hit) => hit.again(py, identity),
-            None => Ok(None),
-        }
+    /// When the page was stored that answers, when it ends, and its body, if it is the record of
+    /// that identity.
+    fn repeat<'py>(&self, py: Python<'py>, identity: &[u8]) -> PyResult<Option<Again<'py>>> {
+        self.hit(py).map_or(Ok(None), |hit| hit.again(py, identity))
     }
 
     /// The page that may be served although it is stale: while another request renders it, or in

@@ -17,7 +17,7 @@ from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.management import call_command
 from django.core.signals import request_finished, request_started
-from django.db import close_old_connections, connection
+from django.db import close_old_connections, connection, transaction
 from django.db.backends.signals import connection_created
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import get_token
@@ -302,6 +302,17 @@ def test_settings_that_forbid_it(more: dict[str, Any], why: str, settings: Any) 
     ):
         patch.setattr(rules, "is_language_prefix_patterns_used", lambda urls: (False, True))
         assert why in rules.get().refusal
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("serve", [Wsgi], indirect=True)
+def test_what_this_transaction_is_going_to_expire_is_djangos(serve: Any) -> None:
+    site = serve(page)
+    _warm(site)
+    assert _is_early(site)
+    with transaction.atomic():
+        expire(path="/page/")
+        assert not _is_early(site)
 
 
 CONDITIONS = ("MATCH", "MODIFIED_SINCE", "NONE_MATCH", "UNMODIFIED_SINCE")

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterator
 from io import StringIO
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -73,12 +74,17 @@ def test_they_are_sent_a_moment_later() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+@override_settings(
+    MIDDLEWARE=[f"viewcache.middleware.{half}CacheMiddleware" for half in ("Update", "FetchFrom")]
+)
 def test_early_hits_are_counted_too() -> None:
-    application = early(WSGIHandler())
+    application: Any = early(WSGIHandler())
+    application.application = mock.Mock(wraps=application.application)
     for _ in range(6):
-        body = application(Client()._base_environ(PATH_INFO="/plain/"), lambda *args: None)
-        list(body)
-        body.close()  # type: ignore[attr-defined]
+        environ = Client()._base_environ(PATH_INFO="/plain/", HTTP_HOST="testserver")
+        for _ in application(environ, lambda *args: None):
+            pass
+    assert application.application.call_count == 3
     hit_counts.write()
     assert listed() == {"/plain/": 5}
 

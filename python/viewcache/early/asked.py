@@ -139,7 +139,7 @@ def _store(it: Asked) -> Store | None:
 def _answer(it: Asked, store: Store) -> Answer | None:
     store.breaker.answered()
     known = it.proof
-    if known is None or (again := it.lookup.repeat(it.key, known.identity)) is None:
+    if known is None or (again := it.lookup.repeat(known.identity)) is None:
         return None
     stored_at, expires_at, body = again
     headers = known.headers_at(time.time(), stored_at, expires_at)
