@@ -38,6 +38,7 @@ __all__ = [
     "query_pairs",
     "read_cache_control",
     "read_local_memory",
+    "read_redis",
     "read_vary",
     "row_scope",
     "scope_of_tag",
@@ -569,6 +570,16 @@ def read_local_memory(
 
     Returns what was found, what is still pickled, and the names that have expired. Of large bytes
     under the first keys it is the pickle in which they lie, where they begin, where they end.
+    """
+
+def read_redis(
+    keys: list[str], pages: int, values: list[Any]
+) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
+    """
+    What Redis has under these keys, as Django keeps it there; so many of them are those of pages.
+
+    Returns what was found, with large bytes of pages as ``read_local_memory`` has them, and what
+    is left to the serializer.
     """
 
 def read_vary(header: str) -> tuple[list[str] | None, str | None]:

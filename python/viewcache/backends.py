@@ -29,7 +29,7 @@ from django.core.cache import caches
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_key_func
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.memcached import PyMemcacheCache
-from django.core.cache.backends.redis import RedisCache, RedisCacheClient
+from django.core.cache.backends.redis import RedisCache, RedisCacheClient, RedisSerializer
 from django.core.signals import setting_changed
 
 from . import _core
@@ -216,6 +216,17 @@ class _RedisCache(_Served, RedisCache):
         super().__init__(server, params)
         self._class = _Client
 
+    def lend(self, pages: Sequence[str], others: Sequence[str]) -> dict[str, Any]:
+        """As ``get_many()``; what is large under the first keys is lent as it came."""
+        keys, client = [*pages, *others], cast(Any, self)._cache
+        if type(client._serializer) is not RedisSerializer:
+            return self.get_many(keys)
+        values = client.get_client().mget(self._names(keys, None))
+        found, left = _core.read_redis(keys, len(pages), values)
+        for key, value in left:
+            found[key] = client._serializer.loads(value)
+        return found
+
 
 class _MemcachedCache(_Served, PyMemcacheCache):
     """With the keys that it is given."""
@@ -280,7 +291,7 @@ _DJANGOS = _djangos()
 
 def lend(backend: BaseCache, pages: Sequence[str], others: Sequence[str]) -> dict[str, Any]:
     """``backend.get_many()`` of all these keys; what is under the first may be lent."""
-    if type(backend) is _LocMemCache:
+    if isinstance(backend, _LocMemCache | _RedisCache):
         return backend.lend(pages, others)
     found = backend.get_many([*pages, *others])
     return found if type(found) is dict else dict(found)

@@ -4,6 +4,7 @@
 //! No state here needs the GIL: classes are frozen, and what changes sits behind a `Mutex`.
 
 mod answers;
+mod backends;
 mod django;
 mod early;
 mod fetched;
@@ -11,7 +12,6 @@ mod headers;
 mod hit;
 mod inventory;
 mod keys;
-mod local_memory;
 mod lookup;
 mod queries;
 mod scopes;
@@ -37,6 +37,8 @@ impl From<Error> for PyErr {
 #[pymodule(gil_used = false)]
 mod _core {
     #[pymodule_export]
+    use super::backends::{read_local_memory, read_redis};
+    #[pymodule_export]
     use super::django::Django;
     #[pymodule_export]
     use super::early::Early;
@@ -53,8 +55,6 @@ mod _core {
         absolute_uri, canonical_cookies, detect_recipe, expire_view_cache, get_cache_key,
         get_cache_key_of, learn_cache_key, learn_cache_key_of, query_pairs, vary_list,
     };
-    #[pymodule_export]
-    use super::local_memory::read_local_memory;
     #[pymodule_export]
     use super::lookup::LookUp;
     #[pymodule_export]

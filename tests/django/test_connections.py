@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 import re
 import socket
 import threading
@@ -14,6 +15,7 @@ import pytest
 from backends import Backend
 from django.core.cache import CacheKeyWarning, caches, close_caches
 from django.core.cache.backends.locmem import LocMemCache
+from django.core.cache.backends.redis import RedisSerializer
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncRequestFactory, RequestFactory
 from viewcache import backends, middleware
@@ -351,24 +353,41 @@ def test_who_watches_a_backend_sees_what_is_asked(
     assert len(asked) >= 2
 
 
-@pytest.mark.parametrize("size", [0, 255, 256, 1005, 1006, 1007, 65_535, 65_536, 200_000])
-def test_local_memory_lends_pages_as_they_lie(settings: Any, size: int) -> None:
-    settings.CACHES = {
-        "default": {
-            "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
-            "LOCATION": f"lent{size}",
-        }
-    }
+@pytest.mark.parametrize("backend", ["locmem", "redis"], indirect=True)
+@pytest.mark.parametrize("size", [0, 255, 256, 1023, 1024, 65_535, 65_536, 200_000])
+def test_pages_are_lent_as_they_lie(backend: Backend, size: int) -> None:
     page = os.urandom(size)
     # Of these, none is bytes alone, whatever its pickle looks like.
-    values = [bytearray(page), [page], (page, 0, 1), page.hex(), list(page), 7]
+    values = [bytearray(page), [page], (page, 0, 1), page.hex(), list(page), 7, "7", -7]
     others = {f"k{number}": value for number, value in enumerate(values)}
-    caches["default"].set_many({"page": page, "other": page, **others})
-    found = backends.lend(backends.of("default"), ["page", *others, "never"], ["other"])
+    numbers = {f"n{number}": number for number in (0, 255, 2**31, 2**62, -1)}
+    caches["default"].set_many({"page": page, "other": page, **others, **numbers})
+    ours = backends.of("default")
+    found = backends.lend(ours, ["page", *others, "never"], ["other", *numbers, "no"])
     lent = found.pop("page")
-    assert isinstance(lent, tuple) == (size >= 1006)
+    assert isinstance(lent, tuple) == (size >= 1024)
     if isinstance(lent, tuple):
         held, start, end = lent
         lent = held[start:end]
     assert lent == page == found.pop("other")
-    assert found == others
+    assert found == others | numbers
+
+
+class Reversed(RedisSerializer):
+    """A serializer of a site's own."""
+
+    def dumps(self, obj: Any) -> Any:
+        return pickle.dumps(obj)[::-1]
+
+    def loads(self, data: bytes) -> Any:
+        return pickle.loads(data[::-1])
+
+
+@pytest.mark.parametrize("backend", ["redis"], indirect=True)
+def test_what_the_sites_serializer_wrote_it_reads(backend: Backend, settings: Any) -> None:
+    settings.CACHES = {
+        "default": {**settings.CACHES["default"], "OPTIONS": {"serializer": Reversed}}
+    }
+    entries = {"page": os.urandom(2000), "number": 7}
+    caches["default"].set_many(entries)
+    assert backends.lend(backends.of("default"), ["page"], ["number"]) == entries

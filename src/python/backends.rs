@@ -1,4 +1,4 @@
-//! The dictionaries in which Django's local-memory cache keeps its entries.
+//! Entries as Django's own backends keep them: local memory, and Redis.
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -48,7 +48,11 @@ pub fn read_local_memory<'py>(
             }
             let value = entries.as_any().get_item(&made)?;
             entries.call_method1(intern!(py, "move_to_end"), (&made, false))?;
-            match read(&value, is_lent) {
+            match if is_lent {
+                lend(&value)
+            } else {
+                number(&value)
+            } {
                 Some(value) => found.set_item(key, value)?,
                 None => pickled.append((key, value))?,
             }
@@ -57,14 +61,54 @@ pub fn read_local_memory<'py>(
     Ok((found, pickled, expired))
 }
 
-/// What this pickle holds, where it is a number or bytes that may be lent.
-fn read<'py>(value: &Bound<'py, PyAny>, is_lent: bool) -> Option<Bound<'py, PyAny>> {
+/// What was found, by key; what is left to the serializer, with its key.
+type Answered<'py> = (Bound<'py, PyDict>, Bound<'py, PyList>);
+
+/// Reads what Redis has under these keys as `RedisSerializer.loads()` does, without unpickling what
+/// is ours. The first keys, so many, are those of pages.
+#[pyfunction]
+pub fn read_redis<'py>(
+    keys: &Bound<'py, PyList>,
+    pages: usize,
+    values: &Bound<'py, PyList>,
+) -> PyResult<Answered<'py>> {
+    let py = keys.py();
+    let (found, left) = (PyDict::new(py), PyList::empty(py));
+    for (at, (key, value)) in keys.iter().zip(values.iter()).enumerate() {
+        if value.is_none() {
+            continue;
+        }
+        let read = if at < pages {
+            lend(&value)
+        } else {
+            written(&value)
+        };
+        match read {
+            Some(value) => found.set_item(key, value)?,
+            None => left.append((key, value))?,
+        }
+    }
+    Ok((found, left))
+}
+
+/// A number of ours, as Redis keeps it: in digits.
+fn written<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+    let digits = value.cast::<PyBytes>().ok()?;
+    let number: u64 = str::from_utf8(digits.as_bytes()).ok()?.parse().ok()?;
+    number.into_pyobject(value.py()).ok().map(Bound::into_any)
+}
+
+/// What this pickle holds, where it is a number.
+fn number<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+    let pickled = value.cast::<PyBytes>().ok()?;
+    let number = pickle::number(pickled.as_bytes())?;
+    number.into_pyobject(value.py()).ok().map(Bound::into_any)
+}
+
+/// What this pickle holds, where it is bytes: those that are large are lent.
+fn lend<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
     let py = value.py();
     let pickled = value.cast::<PyBytes>().ok()?;
-    if !is_lent {
-        let number = pickle::number(pickled.as_bytes())?;
-        return number.into_pyobject(py).ok().map(Bound::into_any);
-    }
     let at = pickle::bytes(pickled.as_bytes())?;
     if at.len() < LENT_FROM {
         let copied = PyBytes::new(py, pickled.as_bytes().get(at)?);
