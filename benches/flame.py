@@ -203,8 +203,8 @@ the cache closed after each. Who called stands above whom it called; each frame 
 share of the time. The standard library counts for whoever called it. py-spy stops the program for
 each sample, so the wait for a server is a little longer than it looks; where other programs want
 the processors, it is longer than it has to be: then read the row without it. Local memory has no
-client: what stands there is `viewcache/backends.py`, which reads Django's entries, and unpickles
-the bytes of the record, in the place of Django's own `get_many()`.
+client: what stands there is `viewcache/backends.py`, which reads Django's entries in the place of
+Django's own `get_many()`.
 """
 
 
