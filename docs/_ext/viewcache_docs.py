@@ -43,7 +43,8 @@ class SettingList(_Written):
     def lines(self) -> list[str]:
         found = []
         source = inspect.getsource(conf.Settings)
-        for name, default in conf.Settings._field_defaults.items():
+        for name in conf.Settings.__annotations__:
+            default = getattr(conf.Settings, name)
             comment = re.search(rf"((?:^    #:[^\n]*\n)+)    {name}:", source, re.MULTILINE)
             text = " ".join(
                 line.strip()[2:].strip() for line in (comment[1] if comment else "").splitlines()
