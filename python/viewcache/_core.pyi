@@ -55,16 +55,17 @@ class Django:
     Reads what keys are made of from where the installed Django keeps it. What has been replaced, or
     is not simply there, is Django's to tell.
 
-    ``settings`` is the dictionary of ``LazySettings``. ``host`` and ``uri`` are attributes of
-    ``HttpRequest`` by name; a request of another class that has others, or has them itself, is not
-    read. ``validate`` is the module of ``validate_host()`` and that function; ``language`` and
-    ``zone`` are the modules in whose ``_active``, a ``local``, the active ones are kept.
+    ``settings`` is the dictionary of ``LazySettings``, and that itself. ``host`` and ``uri`` are
+    attributes of ``HttpRequest`` by name; a request of another class that has others, or has them
+    itself, is not read. ``validate`` is the module of ``validate_host()`` and that function;
+    ``language`` and ``zone`` are the modules in whose ``_active``, a ``local``, the active ones are
+    kept.
     """
 
     def __new__(
         cls,
         *,
-        settings: dict[str, Any],
+        settings: tuple[dict[str, Any], Any],
         host: Sequence[tuple[str, Any]],
         uri: Sequence[tuple[str, Any]],
         wsgi_scheme: Any,

@@ -20,7 +20,7 @@ import socket
 import time
 from asyncio import _get_running_loop
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache, partial
+from functools import cache, cached_property
 from types import SimpleNamespace
 from typing import Any, cast
 from weakref import WeakKeyDictionary
@@ -31,6 +31,7 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.memcached import PyMemcacheCache
 from django.core.cache.backends.redis import RedisCache, RedisCacheClient, RedisSerializer
 from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
 
 from . import _core
 
@@ -59,9 +60,9 @@ def of(alias: str) -> BaseCache:
     return found
 
 
-def is_kept(alias: str) -> bool:
-    """Is the backend of this alias, which has been asked for, none that Django would close?"""
-    return _kept.get(alias) is not None
+def are_kept(aliases: Iterable[str]) -> bool:
+    """Are the backends of these aliases, which have been asked for, none that Django closes?"""
+    return None not in map(_kept.get, aliases)
 
 
 def renewed(alias: str, failed: BaseCache) -> BaseCache | None:
@@ -78,12 +79,15 @@ def renewed(alias: str, failed: BaseCache) -> BaseCache | None:
 
 
 def _keep(alias: str) -> BaseCache | None:
-    backend, kept = caches[alias], None
-    if type(backend) is RedisCache:
+    if alias not in caches.settings:
+        return caches[alias]  # It says what is wrong.
+    # Django's own is not made: it would be looked for, to be closed, at the end of each request.
+    kind, kept = import_string(caches.settings[alias]["BACKEND"]), None
+    if kind is RedisCache:
         kept = _made(_RedisCache, alias, {})
-    elif type(backend) is PyMemcacheCache:
+    elif kind is PyMemcacheCache:
         kept = _pooled(alias)
-    elif type(backend) is LocMemCache:
+    elif kind is LocMemCache:
         kept = _made(_LocMemCache, alias, {})
     return _kept.setdefault(alias, kept)
 
@@ -179,14 +183,16 @@ class _OwnKeys(BaseCache):
 
     _is_validated = False
 
-    def _name(self, version: int | None) -> str | Callable[[str], str]:
+    @cached_property
+    def _name(self) -> str | Callable[[str], str]:
         """What stands before a key in its name in the cache; or what makes the name of it."""
-        if self.key_func is default_key_func:
-            return f"{self.key_prefix}:{self.version if version is None else version}:"
-        return partial(self.make_key, version=version)
+        is_usual = self.key_func is default_key_func
+        return f"{self.key_prefix}:{self.version}:" if is_usual else self.make_key
 
     def _names(self, keys: Iterable[str], version: int | None) -> list[str]:
-        name = self._name(version)
+        if version is not None:
+            return [self.make_key(key, version) for key in keys]
+        name = self._name
         if isinstance(name, str):
             return [name + key for key in keys]
         return [name(key) for key in keys]
@@ -236,23 +242,21 @@ class _LocMemCache(_OwnKeys, LocMemCache):
     """Reads several keys at once, each of which was valid when it was set, and sets several."""
 
     def get_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:
-        if _is_patched():
+        if version is not None or _is_patched():
             return super().get_many(keys, version)
-        return self.lend((), list(keys), version)
+        return self.lend((), list(keys))
 
-    def lend(
-        self, pages: Sequence[str], others: Sequence[str], version: int | None = None
-    ) -> dict[str, Any]:
+    def lend(self, pages: Sequence[str], others: Sequence[str]) -> dict[str, Any]:
         """
         As ``get_many()``; what is large under the first keys is lent as it lies in the cache: the
         bytes that hold it, where it begins, where it ends.
         """
         if _is_patched():
-            return super().get_many([*pages, *others], version)
+            return super().get_many([*pages, *others])
         inner: Any = self
         with inner._lock:
             found, pickled, expired = _core.read_local_memory(
-                inner._cache, inner._expire_info, self._name(version), pages, others, time.time()
+                inner._cache, inner._expire_info, self._name, pages, others, time.time()
             )
             for name in expired:
                 inner._delete(name)
@@ -278,23 +282,30 @@ class _LocMemCache(_OwnKeys, LocMemCache):
 
 def _is_patched() -> bool:
     """Is what ``_LocMemCache`` does in one go somebody else's now?"""
-    return _djangos() != _DJANGOS
+    theirs = LocMemCache
+    return (
+        theirs.get_many is not _GET_MANY
+        or theirs.get is not _GET
+        or theirs.set_many is not _SET_MANY
+        or theirs.set is not _SET
+        or BaseCache.make_key is not _MAKE_KEY
+    )
 
 
-def _djangos() -> tuple[Any, ...]:
-    cache = LocMemCache
-    return cache.get_many, cache.get, cache.set_many, cache.set, BaseCache.make_key
-
-
-_DJANGOS = _djangos()
+_GET_MANY, _GET = LocMemCache.get_many, LocMemCache.get
+_SET_MANY, _SET = LocMemCache.set_many, LocMemCache.set
+_MAKE_KEY = BaseCache.make_key
 
 
 def lend(backend: BaseCache, pages: Sequence[str], others: Sequence[str]) -> dict[str, Any]:
     """``backend.get_many()`` of all these keys; what is under the first may be lent."""
-    if isinstance(backend, _LocMemCache | _RedisCache):
+    if isinstance(backend, _LENDING):
         return backend.lend(pages, others)
     found = backend.get_many([*pages, *others])
     return found if type(found) is dict else dict(found)
+
+
+_LENDING = (_LocMemCache, _RedisCache)
 
 
 def _close(*, setting: str, **kwargs: Any) -> None:

@@ -28,19 +28,21 @@ TRY_SECONDS = 30.0
 class Breaker:
     """Whether one cache may be asked now. Times are of this process' monotonic clock."""
 
-    __slots__ = ("_closed_again", "_lock", "_pause")
+    __slots__ = ("_closed_again", "_lock", "_pause", "is_failing")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pause = 0.0
         self._closed_again = 0.0
+        #: Has the cache failed, and not answered since?
+        self.is_failing = False
 
     def allows(self, ask: Callable[[], object] | None, patience: float) -> bool:
         """
         May the cache be asked? After a pause, the first who asks this has it tried: by ``ask``, in
         a thread that is waited for so many seconds; without one, by going on alone.
         """
-        if not self._pause:
+        if not self.is_failing:
             return True
         now = time.monotonic()
         with self._lock:
@@ -55,7 +57,7 @@ class Breaker:
         except RuntimeError:
             return True  # no more threads can be had
         trying.join(patience)
-        return not self._pause
+        return not self.is_failing
 
     def _try(self, ask: Callable[[], object]) -> None:
         try:
@@ -66,22 +68,18 @@ class Breaker:
         else:
             self.answered()
 
-    @property
-    def is_failing(self) -> bool:
-        """Has the cache failed, and not answered since?"""
-        return self._pause > 0
-
     def failed(self) -> None:
         """The cache did not answer."""
         with self._lock:
             self._pause = min(self._pause * 2 or FIRST_PAUSE, LONGEST_PAUSE)
             self._closed_again = time.monotonic() + self._pause
+            self.is_failing = True
 
     def answered(self) -> None:
         """The cache answered."""
-        if self._pause:
-            with self._lock:
-                self._pause = self._closed_again = 0.0
+        with self._lock:
+            self._pause = self._closed_again = 0.0
+            self.is_failing = False
 
 
 _breakers: dict[tuple[str | None, str], Breaker] = {}

@@ -47,7 +47,7 @@ def add(visit: Visit) -> None:
     """A page has answered this visit's request."""
     lookup, store = visit.lookup, visit.store
     # What explain() looks up is nobody's request.
-    if is_on() and lookup is not None and store is not None and not store.is_dry:
+    if conf.get().COUNT_HITS and lookup is not None and store is not None and not store.is_dry:
         _count(str(lookup.key))
 
 

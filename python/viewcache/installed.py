@@ -10,6 +10,7 @@ from types import FunctionType
 from typing import Any
 
 from asgiref.local import Local
+from django.conf import settings
 from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest
 from django.http import request as django_request
@@ -81,7 +82,7 @@ def is_unset(module: object) -> bool:
 
 #: Reads requests. It reads none where Django is not as we know it: nothing is of this class then.
 DJANGO = _core.Django(
-    settings=conf.CACHED,
+    settings=(conf.CACHED, settings),
     host=[*HOST.items()] if IS_KNOWN else [("get_host", None)],
     uri=[*URI.items()],
     wsgi_scheme=WSGIRequest._get_scheme,  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ from __future__ import annotations
 from functools import cache
 from http.client import responses as _phrases
 from http.cookies import SimpleCookie
-from typing import Any, cast
+from typing import Any
 
 from django.conf import settings
 from django.core.signals import setting_changed
@@ -122,9 +122,8 @@ def response(
     hit: _core.Hit, request: HttpRequest, now: float, stale_since: float | None = None
 ) -> HttpResponse:
     """The response that a page makes for this request; it may be stale since some moment."""
-    is_conditional = stale_since is None and not _CONDITIONS.isdisjoint(
-        dict.keys(cast(Any, request.META))
-    )
+    meta: Any = request.META
+    is_conditional = stale_since is None and not _CONDITIONS.isdisjoint(dict.keys(meta))
     status, phrase, headers, is_plain, stored_at, names, body = hit.ready(
         now, with_body=not is_conditional
     )

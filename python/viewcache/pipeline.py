@@ -57,7 +57,7 @@ def look_up(request: HttpRequest, area: Area) -> HttpResponse | None:
             if absent := lookup.unclaimed():
                 lookup.claim(store.claim(absent))
             stale = lookup.stale(on_error=False)
-            if stale is None and not visit.takes_turns:
+            if stale is None and not _takes_turns(request, visit):
                 break
             turn = lookup.turn_key
             if not store.is_dry and store.take_turn(turn, stampede.owner(), visit.turn_seconds):
@@ -77,7 +77,8 @@ def look_up(request: HttpRequest, area: Area) -> HttpResponse | None:
     except Exception as error:
         fault(visit, "look up a page", error)
         return None
-    store.breaker.answered()
+    if store.breaker.is_failing:
+        store.breaker.answered()
     response = _answer(request, visit)
     signals.looked_up(request, visit)
     return response
@@ -99,7 +100,7 @@ async def alook_up(request: HttpRequest, area: Area) -> HttpResponse | None:
             if absent := lookup.unclaimed():
                 lookup.claim(await store.aclaim(absent))
             stale = lookup.stale(on_error=False)
-            if stale is None and not visit.takes_turns:
+            if stale is None and not _takes_turns(request, visit):
                 break
             turn, owner = lookup.turn_key, stampede.owner()
             if not store.is_dry and await store.atake_turn(turn, owner, visit.turn_seconds):
@@ -119,7 +120,8 @@ async def alook_up(request: HttpRequest, area: Area) -> HttpResponse | None:
     except Exception as error:
         fault(visit, "look up a page", error)
         return None
-    store.breaker.answered()
+    if store.breaker.is_failing:
+        store.breaker.answered()
     hit = lookup.hit or visit.stale
     if hit is not None and any(hit.slots):
         # What fills them is the site's code, which may ask the database.
@@ -138,7 +140,7 @@ def _begin(request: HttpRequest, area: Area, patience: float) -> Visit | None:
     outer = visit_of(request)
     if outer is not None and outer.lease is not None and outer.is_for(area):
         return None
-    visit = begin(request, area)
+    visit = begin(request, area, outer)
     request.__dict__["_cache_update_cache"] = False
     refusal = policy.refuses_request(request)
     if refusal is not None:
@@ -155,19 +157,24 @@ def _begin(request: HttpRequest, area: Area, patience: float) -> Visit | None:
         return visit
     if visit.lookup is None:
         visit.reason = "path too long"
-    elif not visit.store.is_allowed(patience):
+    elif visit.store.breaker.is_failing and not visit.store.is_allowed(patience):
         visit.lookup, visit.reason = None, "cache fault a moment ago"
     else:
         looks_up(visit)
         if visit.tags:
             visit.lookup.read(visit.tags)
-        visit.takes_turns = (
-            site.WAIT_SECONDS > 0
-            and not (stampede.passes and visit.lookup.recipe_key in stampede.passes)
-            and STORE not in request.__dict__
-            and (outer is None or outer.turn is None)
-        )
     return visit
+
+
+def _takes_turns(request: HttpRequest, visit: Visit) -> bool:
+    """Does one request at a time render this page?"""
+    assert visit.lookup is not None
+    return (
+        conf.get().WAIT_SECONDS > 0
+        and visit.lookup.recipe_key not in stampede.passes
+        and STORE not in request.__dict__
+        and (visit.outer is None or visit.outer.turn is None)
+    )
 
 
 def _answer(request: HttpRequest, visit: Visit) -> HttpResponse | None:

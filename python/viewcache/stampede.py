@@ -80,9 +80,6 @@ class Passes:
             if len(self._until) > PASSES:
                 self._until.popitem(last=False)
 
-    def __bool__(self) -> bool:
-        return bool(self._until)
-
     def __contains__(self, url: str) -> bool:
         until = self._until.get(url)
         return until is not None and time.monotonic() < until

@@ -65,14 +65,10 @@ class Store:
 
     def is_allowed(self, patience: float) -> bool:
         """
-        May the cache be asked, or has it failed a moment ago? It is waited for so many seconds.
+        May the cache be asked, which has failed a moment ago? It is waited for so many seconds.
         """
-        if not self.breaker.is_failing:
-            return True
         # Connections to the database belong to the thread of the request.
-        backends = (self.pages, self.generations)
-        is_database = any(map(_is_database, backends))
-        return self.breaker.allows(None if is_database else self._try, patience)
+        return self.breaker.allows(None if self._is_database else self._try, patience)
 
     def _try(self) -> None:
         # In another thread, where the backends may be others.
@@ -93,21 +89,20 @@ class Store:
         What is under these keys: one ``get_many``, two when pages live in another cache. Records
         may be lent, for the core to read.
         """
-        try:
-            return self._fetch(pages, generations)
-        except TimeoutError:
-            # Nobody waits twice.
-            raise
-        except Exception:
-            if not self._renew():
+        is_first = True
+        while True:
+            try:
+                if self.pages is self.generations:
+                    return backends.lend(self.pages, pages, generations)
+                found = dict(self.generations.get_many(generations)) if generations else {}
+                return found | backends.lend(self.pages, pages, ()) if pages else found
+            except TimeoutError:
+                # Nobody waits twice.
                 raise
-            return self._fetch(pages, generations)
-
-    def _fetch(self, pages: Sequence[str], generations: Sequence[str]) -> dict[str, Any]:
-        if self.pages is self.generations:
-            return backends.lend(self.pages, pages, generations)
-        found = dict(self.generations.get_many(generations)) if generations else {}
-        return found | backends.lend(self.pages, pages, ()) if pages else found
+            except Exception:
+                if not is_first or not self._renew():
+                    raise
+                is_first = False
 
     def records(self, pages: Sequence[str]) -> dict[str, Any]:
         """What is under these keys of pages, whole."""
@@ -260,11 +255,11 @@ class Store:
             backend.close()
 
     def _of_request(self) -> Iterable[BaseCache]:
-        alias, main = self._aliases
-        if backends.is_kept(alias) and backends.is_kept(main):
+        if backends.are_kept(self._aliases):
             return ()
+        alias, main = self._aliases
         pairs = ((alias, self.pages), (main, self.generations))
-        return {backend for name, backend in pairs if not backends.is_kept(name)}
+        return {backend for name, backend in pairs if not backends.are_kept((name,))}
 
     # -- Async ------------------------------------------------------------------------------------
 
@@ -373,12 +368,15 @@ class Store:
 
     async def _run(self, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """A sync step: here when it stays in this process, else in one hop to a thread."""
-        backends = (self.pages, self.generations)
-        if all(map(_is_in_process, backends)):
+        if all(map(_is_in_process, (self.pages, self.generations))):
             return step(*args, **kwargs)
         # Connections to the database belong to the thread that Django's other sync code runs in.
-        sensitive = any(map(_is_database, backends))
+        sensitive = self._is_database
         return await sync_to_async(step, thread_sensitive=sensitive)(*args, **kwargs)
+
+    @property
+    def _is_database(self) -> bool:
+        return any(map(_is_database, (self.pages, self.generations)))
 
 
 def _is_database(backend: BaseCache) -> bool:

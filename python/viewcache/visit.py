@@ -47,7 +47,6 @@ class Visit:
     teaches = False
     #: This request renders the page that others wait for, with this turn of theirs.
     turn: str | None = None
-    takes_turns = False
 
     def __init__(self, area: Area, outer: Visit | None = None) -> None:
         self.area = area
@@ -145,9 +144,9 @@ def visit_of(request: HttpRequest) -> Visit | None:
     return visit
 
 
-def begin(request: HttpRequest, area: Area) -> Visit:
-    """A visit of this request to this area, within the one that it has."""
-    visit = Visit(area, visit_of(request))
+def begin(request: HttpRequest, area: Area, outer: Visit | None = None) -> Visit:
+    """A visit of this request to this area, within another."""
+    visit = Visit(area, outer)
     request.__dict__[_ATTRIBUTE] = visit
     return visit
 

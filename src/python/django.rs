@@ -29,8 +29,8 @@ type Original = (Py<PyString>, Py<PyAny>);
 /// Where Django keeps what it is asked for.
 #[pyclass(frozen, module = "viewcache._core")]
 pub struct Django {
-    /// The settings that were read before, as `LazySettings` keeps them.
-    settings: Py<PyDict>,
+    /// Django's settings: those that were read before, as `LazySettings` keeps them, and itself.
+    settings: (Py<PyDict>, Py<PyAny>),
     host: Vec<Original>,
     uri: Vec<Original>,
     /// `WSGIRequest._get_scheme`.
@@ -75,7 +75,7 @@ impl Django {
     #[pyo3(signature = (*, settings, host, uri, wsgi_scheme, validate, language, zone, local, variable, getattr))]
     #[allow(clippy::too_many_arguments)]
     fn new(
-        settings: Py<PyDict>,
+        settings: (Py<PyDict>, Py<PyAny>),
         host: Vec<Original>,
         uri: Vec<Original>,
         wsgi_scheme: Py<PyAny>,
@@ -241,12 +241,15 @@ impl Django {
         py: Python<'py>,
         name: &Bound<'py, PyString>,
     ) -> Option<Bound<'py, PyAny>> {
-        self.settings.bind(py).get_item(name).ok()?
+        let (read, all) = &self.settings;
+        match read.bind(py).get_item(name).ok()? {
+            Some(value) => Some(value),
+            None => all.bind(py).getattr(name).ok(),
+        }
     }
 
     fn is_on(&self, py: Python<'_>, name: &Bound<'_, PyString>) -> Option<bool> {
-        let value = self.settings.bind(py).get_item(name).ok()??;
-        value
+        self.setting(py, name)?
             .cast_exact::<PyBool>()
             .ok()
             .map(PyBoolMethods::is_true)

@@ -16,7 +16,7 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest
 from django.utils.translation import get_language_from_path, to_language
 
-from viewcache import _core, commit, conf, hit_counts
+from viewcache import _core, commit, conf, hit_counts, outbox
 from viewcache.store import Store
 from viewcache.visit import HITS, Visit, fault
 
@@ -62,7 +62,12 @@ def asked(
     Django's to answer. ``path`` and ``query`` are decoded as Django decodes them.
     """
     wanted = rules.get()
-    if wanted.refusal or not rules.are_receivers_safe() or commit.dirty():
+    if (
+        wanted.refusal
+        or not rules.are_receivers_safe()
+        or (wanted.is_durable and outbox.is_due())  # what is owed is delivered first
+        or commit.dirty()
+    ):
         return None
     language = _language(path) if wanted.has_locale else None
     if language == _UNKNOWN:
@@ -133,18 +138,19 @@ def _store(it: Asked) -> Store | None:
     if it.proof is None or not it.proof.is_proven:
         return None
     store = Store(it.rules.area.alias)
-    return store if store.is_allowed(0) else None
+    return None if store.breaker.is_failing and not store.is_allowed(0) else store
 
 
 def _answer(it: Asked, store: Store) -> Answer | None:
-    store.breaker.answered()
+    if store.breaker.is_failing:
+        store.breaker.answered()
     known = it.proof
     if known is None or (again := it.lookup.repeat(known.identity)) is None:
         return None
     stored_at, expires_at, body = again
     headers = known.headers_at(time.time(), stored_at, expires_at)
     answer = Answer(known, headers, body, it, store)
-    if hit_counts.is_on():
+    if it.rules.counts_hits:
         hit_counts.add(answer.visit())
     return answer
 

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Any
+from typing import Any, cast
 
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.signals import request_finished, request_started
 from django.db import connections
 from django.db.backends.signals import connection_created
-from django.dispatch import Signal
 
 from viewcache import bindings
 from viewcache.store import Store
@@ -38,8 +37,8 @@ _DJANGOS = {
 }
 #: Ours are for whoever makes a page.
 _OURS = {"viewcache.bindings.begin", "viewcache.bindings.end"}
-#: The receivers of each signal when they were last found to be no others.
-_plain: dict[Signal, Any] = {}
+#: The receivers of both signals when they were last found to be no others.
+_plain: list[Any] = []
 
 
 def has_listeners() -> bool:
@@ -47,8 +46,7 @@ def has_listeners() -> bool:
     return (
         # A view asks for the page within its own request, and ours is to hear of it.
         bindings.current.get() is not None
-        or not _is_plain(request_started)
-        or not _is_plain(request_finished)
+        or ([request_started.receivers, request_finished.receivers] != _plain and not _are_plain())
     )
 
 
@@ -103,12 +101,12 @@ connection_created.connect(_note_connection, dispatch_uid="viewcache.early.bound
 _NOT_CLOSED = "viewcache could not close the cache of a page that was sent early."
 
 
-def _is_plain(signal: Signal) -> bool:
-    """Has this signal Django's own receivers, and no others?"""
-    now: Any = signal.receivers
-    if now == _plain.get(signal):
-        return True
-    if {receiver_name(entry[1]) for entry in now} - _OURS == _DJANGOS[signal]:
-        _plain[signal] = list(now)
-        return True
-    return False
+def _are_plain() -> bool:
+    """Have both signals Django's own receivers, and no others?"""
+    global _plain
+    now = [list(cast(Any, signal).receivers) for signal in _DJANGOS]
+    for receivers, djangos in zip(now, _DJANGOS.values(), strict=True):
+        if {receiver_name(entry[1]) for entry in receivers} - _OURS != djangos:
+            return False
+    _plain = now
+    return True

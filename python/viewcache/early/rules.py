@@ -14,7 +14,7 @@ from django.conf.urls.i18n import is_language_prefix_patterns_used
 from django.core.cache.backends.db import BaseDatabaseCache
 from django.core.signals import request_started, setting_changed
 
-from viewcache import _core, activated, conf, outbox
+from viewcache import _core, activated, conf
 from viewcache.installed import DJANGO
 from viewcache.policy import Area
 from viewcache.store import Store
@@ -57,10 +57,6 @@ _KNOWN = frozenset(
 )
 
 
-#: Settings that the core reads for each request, from where Django keeps those that were read once.
-_READ = ("ALLOWED_HOSTS", "DEBUG", "SECURE_PROXY_SSL_HEADER", "USE_X_FORWARDED_HOST")
-
-
 @dataclass(frozen=True)
 class Rules:
     """What the settings leave of early hits."""
@@ -72,6 +68,8 @@ class Rules:
     has_locale: bool
     session_cookie: str
     secret_cookie: str
+    is_durable: bool
+    counts_hits: bool
     #: What each request is asked.
     early: _core.Early
 
@@ -79,8 +77,6 @@ class Rules:
 @cache
 def get() -> Rules:
     """The rules of this site, by its settings."""
-    for name in _READ:
-        conf.django(name)
     before = _before_view(list(settings.MIDDLEWARE))
     session, secret = settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME
     key_prefix = settings.CACHE_MIDDLEWARE_KEY_PREFIX
@@ -90,6 +86,8 @@ def get() -> Rules:
         has_locale=LOCALE in before and settings.USE_I18N,
         session_cookie=session,
         secret_cookie=secret,
+        is_durable=conf.get().DURABLE,
+        counts_hits=conf.get().COUNT_HITS,
         early=_core.Early(
             DJANGO,
             activated.active,
@@ -165,8 +163,6 @@ def are_receivers_safe() -> bool:
     changed what is looked up, and an early hit is only known to be one when it is there.
     """
     global _safe
-    if outbox.is_due():
-        return False  # what is owed is delivered first
     now: Any = request_started.receivers
     if now == _safe:
         return True
