@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.locmem import LocMemCache
 from servers import Server, installed
 
 
@@ -83,3 +84,12 @@ def close_connections() -> None:
         for pool in getattr(client, "_pools", {}).values():
             pool.disconnect()
         cache.close()
+
+
+def ask_step_by_step(patch: pytest.MonkeyPatch) -> None:
+    """
+    Have Django itself asked for each key of local memory, as a tracer has it: the core does not
+    answer by itself then, and each step of a look-up is one of ``Store``'s.
+    """
+    get = LocMemCache.get
+    patch.setattr(LocMemCache, "get", lambda self, *args, **options: get(self, *args, **options))

@@ -17,6 +17,7 @@ __all__ = [
     "Fetched",
     "Hit",
     "Inventory",
+    "LocalMemory",
     "LookUp",
     "Names",
     "Plain",
@@ -37,7 +38,6 @@ __all__ = [
     "new_rows",
     "query_pairs",
     "read_cache_control",
-    "read_local_memory",
     "read_redis",
     "read_vary",
     "row_scope",
@@ -167,6 +167,35 @@ class Site:
         """How many recipes this process remembers."""
 
 @final
+class LocalMemory:
+    """
+    Reads one of Django's ``LocMemCache``s, as its ``get()`` does one key after another.
+
+    A key's name in ``cache`` is the text ``name`` and it, or what ``name`` makes of it. Classes,
+    attributes and values: where one of these attributes is another by now, nothing is read. What
+    is pickled otherwise than a page or a generation is, ``loads`` reads.
+    """
+
+    def __new__(
+        cls,
+        cache: Any,
+        name: str | Callable[[str], str],
+        originals: Sequence[tuple[type, str, Any]],
+        loads: Callable[[bytes], Any],
+    ) -> LocalMemory: ...
+    @property
+    def is_djangos(self) -> bool:
+        """Are those attributes as they were?"""
+    def lend(
+        self, pages: Sequence[str], others: Sequence[str], now: float
+    ) -> dict[str, Any] | None:
+        """
+        What is under these keys at this time; ``None`` where an attribute is another by now. Of
+        large bytes under the first keys it is the pickle in which they lie, where they begin, and
+        where they end.
+        """
+
+@final
 class LookUp:
     """One request's way through the cache; after a miss, the lease."""
 
@@ -174,6 +203,11 @@ class LookUp:
         """The keys to fetch now: those of recipe and pages, and those of generations."""
     def receive(self, found: dict[str, Any], now: float) -> bool:
         """Take in what was found under the wanted keys. True when there is more to fetch."""
+    def answer(self, memory: LocalMemory, now: float) -> bool:
+        """
+        Find all that is wanted in local memory at this time. False where it does not answer, and
+        there is more to fetch.
+        """
     @property
     def hit(self) -> Hit | None:
         """The page that answers, if one does."""
@@ -557,29 +591,13 @@ def scopes_of_tree(path: str) -> list[str]:
 def scope_of_tag(tag: str) -> str:
     """The scope of a tag. Raises ``ValueError`` for what is no tag."""
 
-def read_local_memory(
-    entries: dict[str, bytes],
-    ends: dict[str, float | None],
-    name: str | Callable[[str], str],
-    pages: Sequence[str],
-    others: Sequence[str],
-    now: float,
-) -> tuple[dict[str, Any], list[tuple[str, bytes]], list[str]]:
-    """
-    Read keys of Django's ``LocMemCache``, whose lock is held, from the ordered dictionary of its
-    entries and that of their ends. A key's name there is this prefix and it, or what this makes.
-
-    Returns what was found, what is still pickled, and the names that have expired. Of large bytes
-    under the first keys it is the pickle in which they lie, where they begin, where they end.
-    """
-
 def read_redis(
     keys: list[str], pages: int, values: list[Any]
 ) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
     """
     What Redis has under these keys, as Django keeps it there; so many of them are those of pages.
 
-    Returns what was found, with large bytes of pages as ``read_local_memory`` has them, and what
+    Returns what was found, with large bytes of pages as ``LocalMemory`` has them, and what
     is left to the serializer.
     """
 

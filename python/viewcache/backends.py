@@ -241,33 +241,26 @@ class _MemcachedCache(_Served, PyMemcacheCache):
 class _LocMemCache(_OwnKeys, LocMemCache):
     """Reads several keys at once, each of which was valid when it was set, and sets several."""
 
+    @cached_property
+    def memory(self) -> _core.LocalMemory:
+        """What reads it."""
+        return _core.LocalMemory(self, self._name, _DJANGOS, pickle.loads)
+
     def get_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:
-        if version is not None or _is_patched():
-            return super().get_many(keys, version)
-        return self.lend((), list(keys))
+        return super().get_many(keys, version) if version is not None else self.lend([], [*keys])
 
     def lend(self, pages: Sequence[str], others: Sequence[str]) -> dict[str, Any]:
         """
         As ``get_many()``; what is large under the first keys is lent as it lies in the cache: the
         bytes that hold it, where it begins, where it ends.
         """
-        if _is_patched():
-            return super().get_many([*pages, *others])
-        inner: Any = self
-        with inner._lock:
-            found, pickled, expired = _core.read_local_memory(
-                inner._cache, inner._expire_info, self._name, pages, others, time.time()
-            )
-            for name in expired:
-                inner._delete(name)
-        for key, value in pickled:
-            found[key] = pickle.loads(value)
-        return found
+        found = self.memory.lend(pages, others, time.time())
+        return super().get_many([*pages, *others]) if found is None else found
 
     def set_many(
         self, data: Mapping[str, Any], timeout: Any = DEFAULT_TIMEOUT, version: int | None = None
     ) -> list[str]:
-        if _is_patched():
+        if not self.memory.is_djangos:
             return super().set_many(dict(data), timeout, version)
         inner: Any = self
         made = [
@@ -280,21 +273,22 @@ class _LocMemCache(_OwnKeys, LocMemCache):
         return []
 
 
-def _is_patched() -> bool:
-    """Is what ``_LocMemCache`` does in one go somebody else's now?"""
-    theirs = LocMemCache
-    return (
-        theirs.get_many is not _GET_MANY
-        or theirs.get is not _GET
-        or theirs.set_many is not _SET_MANY
-        or theirs.set is not _SET
-        or BaseCache.make_key is not _MAKE_KEY
+#: What ``_LocMemCache`` does in one go. Whoever replaces it, as a tracer does, is asked.
+_DJANGOS = [
+    (kind, name, getattr(kind, name))
+    for kind, name in (
+        (LocMemCache, "get_many"),
+        (LocMemCache, "get"),
+        (LocMemCache, "set_many"),
+        (LocMemCache, "set"),
+        (BaseCache, "make_key"),
     )
+]
 
 
-_GET_MANY, _GET = LocMemCache.get_many, LocMemCache.get
-_SET_MANY, _SET = LocMemCache.set_many, LocMemCache.set
-_MAKE_KEY = BaseCache.make_key
+def local_memory(backend: BaseCache) -> _core.LocalMemory | None:
+    """What reads this backend, if it is a kept one of local memory."""
+    return backend.memory if isinstance(backend, _LocMemCache) else None
 
 
 def lend(backend: BaseCache, pages: Sequence[str], others: Sequence[str]) -> dict[str, Any]:

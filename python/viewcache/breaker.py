@@ -100,4 +100,5 @@ def any_failing() -> bool:
 
 def reset() -> None:
     """Forget all failures; the settings have changed."""
-    _breakers.clear()
+    for breaker in list(_breakers.values()):
+        breaker.answered()

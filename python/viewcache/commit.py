@@ -33,7 +33,7 @@ class _Batch:
 
     def __call__(self) -> None:
         # The first of them writes for all: what is expired softly by itself.
-        batches = [batch for batch in _batches.get(self.connection, ()) if batch.scopes]
+        batches = [batch for batch in _batches.pop(self.connection, ()) if batch.scopes]
         written: dict[Write, list[str]] = {}
         for batch in batches:
             written.setdefault(batch.write, []).extend(batch.scopes)
@@ -100,15 +100,13 @@ def dirty() -> set[str]:
     """The scopes that this thread's open transactions are going to expire."""
     if not _batches and not _waiting:
         return set()
-    opened = connections.all(initialized_only=True)
-    found = {
-        scope
-        for connection in opened
-        if connection.in_atomic_block
-        for batch in list(_batches.get(connection, ()))
-        for scope in batch.scopes
-    }
-    for connection in opened:
+    found: set[str] = set()
+    for connection in connections.all(initialized_only=True):
+        gathered = _gathered(connection)
+        if connection.in_atomic_block:
+            found.update(gathered)
+        elif not gathered:
+            _batches.pop(connection, None)  # It was rolled back.
         found.update(_waiting.get(connection, ({}, None))[0])
     return found
 

@@ -30,10 +30,11 @@ from . import (
     signals,
     slots,
     stampede,
+    stores,
 )
 from . import request as canonical
 from .policy import Area, Permission
-from .store import Entry, Store
+from .store import Entry
 from .visit import AUDIT, HITS, STORE, Visit, begin, fault, looks_up, miss, visit_of
 
 logger = logging.getLogger("viewcache")
@@ -50,8 +51,7 @@ def look_up(request: HttpRequest, area: Area) -> HttpResponse | None:
     wait = None
     try:
         while True:
-            while lookup.receive(store.fetch(*lookup.wanted()), time.time()):
-                pass
+            store.answer(lookup)
             if lookup.hit is not None:
                 break
             if absent := lookup.unclaimed():
@@ -93,8 +93,7 @@ async def alook_up(request: HttpRequest, area: Area) -> HttpResponse | None:
     wait = None
     try:
         while True:
-            while lookup.receive(await store.afetch(*lookup.wanted()), time.time()):
-                pass
+            await store.aanswer(lookup)
             if lookup.hit is not None:
                 break
             if absent := lookup.unclaimed():
@@ -149,7 +148,7 @@ def _begin(request: HttpRequest, area: Area, patience: float) -> Visit | None:
     site = conf.get()
     if site.VARY_ON_READ or site.AUDIT:
         reads.watch(request, is_late=True)
-    visit.store = request.__dict__.get(STORE, Store)(area.alias)
+    visit.store = request.__dict__.get(STORE, stores.of)(area.alias)
     try:
         visit.lookup = canonical.begin(request, key_prefix=area.key_prefix, only=area.query)
     except UnicodeError:

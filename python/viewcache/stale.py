@@ -40,8 +40,8 @@ def instead(request: HttpRequest, failed: HttpResponseBase | Exception) -> HttpR
         return None
     try:
         lookup = visit.lookup.again()
-        while lookup and lookup.receive(visit.store.fetch(*lookup.wanted()), time.time()):
-            pass
+        if lookup is not None:
+            visit.store.answer(lookup)
     except Exception as error:
         fault(visit, "look up a stale page", error)
         return None
@@ -60,8 +60,8 @@ async def ainstead(
         return None
     try:
         lookup = visit.lookup.again()
-        while lookup and lookup.receive(await visit.store.afetch(*lookup.wanted()), time.time()):
-            pass
+        if lookup is not None:
+            await visit.store.aanswer(lookup)
     except Exception as error:
         fault(visit, "look up a stale page", error)
         return None

@@ -55,6 +55,8 @@ class Store:
 
     #: It reads only: what goes through it is nobody's request.
     is_dry = False
+    #: It is that of the whole process, and has nothing to close after a request.
+    is_kept = False
 
     def __init__(self, alias: str | None = None) -> None:
         main: str = conf.django("CACHE_MIDDLEWARE_ALIAS")
@@ -83,6 +85,11 @@ class Store:
                 raise UnconfirmedError("The cache did not keep what was set.")
 
     # -- Sync -------------------------------------------------------------------------------------
+
+    def answer(self, lookup: _core.LookUp) -> None:
+        """Fetch what this look-up wants, until it is over."""
+        while lookup.receive(self.fetch(*lookup.wanted()), time.time()):
+            pass
 
     def fetch(self, pages: Sequence[str], generations: Sequence[str]) -> dict[str, Any]:
         """
@@ -267,6 +274,11 @@ class Store:
         """As ``disconnect``."""
         for backend in self._of_request():
             await backend.aclose()
+
+    async def aanswer(self, lookup: _core.LookUp) -> None:
+        """As ``answer``."""
+        while lookup.receive(await self.afetch(*lookup.wanted()), time.time()):
+            pass
 
     async def afetch(self, pages: Sequence[str], generations: Sequence[str]) -> dict[str, Any]:
         """As ``fetch``."""

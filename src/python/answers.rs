@@ -1,8 +1,11 @@
 //! What Python hands over to the machine: the request's headers, and what a `get_many` found.
 
+use std::collections::HashMap;
+
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
+use super::backends::{LocalMemory, number};
 use super::stored::Stored;
 use crate::cookie;
 use crate::generation;
@@ -74,52 +77,112 @@ impl Headers for Meta<'_, '_> {
 /// `store.CLOSED`.
 const CLOSED: &str = "closed";
 
-/// What a `get_many` found. The entries that hold bytes are held, so that they can be lent.
-pub(super) struct Answers<'a, 'py> {
-    found: &'a Bound<'py, PyDict>,
-    bytes: Vec<(String, Stored)>,
+/// Something that lies under a key. Anything else is not ours, and absent.
+enum Entry {
+    /// A generation, or a moment.
+    Number(u64),
+    /// A record.
+    Bytes(Stored),
+    Closed,
 }
 
-impl<'a, 'py> Answers<'a, 'py> {
-    /// Anything that holds no bytes under one of these keys is not ours, and absent.
-    pub(super) fn new(found: &'a Bound<'py, PyDict>, keys: &[&str]) -> Self {
-        let held = |key: &&str| {
-            let value = Stored::of(&found.get_item(*key).ok()??)?;
-            Some(((*key).to_string(), value))
-        };
-        Self {
-            found,
-            bytes: keys.iter().filter_map(held).collect(),
+impl Entry {
+    fn of(value: &Bound<'_, PyAny>) -> Option<Self> {
+        if let Some(stored) = Stored::of(value) {
+            return Some(Self::Bytes(stored));
+        }
+        match value.cast::<PyString>() {
+            // Any other text is no mark of ours but damage.
+            Ok(text) => (text.to_cow().ok()? == CLOSED).then_some(Self::Closed),
+            Err(_) => value.extract().ok().map(Self::Number),
         }
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<&Stored> {
-        self.bytes
-            .iter()
-            .find(|(held, _)| held == key)
-            .map(|(_, value)| value)
+    const fn number(&self) -> Option<u64> {
+        match self {
+            Self::Number(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    fn generation(&self) -> Option<u64> {
+        self.number().filter(|number| generation::is_token(*number))
     }
 }
 
-impl Found for Answers<'_, '_> {
+/// The generation under this key, in what a `get_many` found.
+pub(super) fn generation_in(found: &Bound<'_, PyDict>, key: &str) -> Option<u64> {
+    Entry::of(&found.get_item(key).ok()??)?.generation()
+}
+
+/// What was found, by its keys. Records are held, so that they can be lent.
+pub(super) struct Answers<'py> {
+    py: Python<'py>,
+    found: HashMap<String, Entry>,
+}
+
+impl<'py> Answers<'py> {
+    /// What a `get_many` found.
+    pub(super) fn of(found: &Bound<'py, PyDict>) -> Self {
+        let known = |(key, value): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
+            Some((key.extract().ok()?, Entry::of(&value)?))
+        };
+        Self {
+            py: found.py(),
+            found: found.iter().filter_map(known).collect(),
+        }
+    }
+
+    /// What local memory has under these keys, of which the first are those of recipe and pages;
+    /// `None` where it is somebody else's to answer.
+    pub(super) fn from(
+        memory: &LocalMemory,
+        py: Python<'py>,
+        (pages, others): (Vec<String>, Vec<String>),
+        now: f64,
+    ) -> PyResult<Option<Self>> {
+        let keys: Vec<&str> = pages.iter().chain(&others).map(String::as_str).collect();
+        let Some(pickles) = memory.pickles(py, &keys, now)? else {
+            return Ok(None);
+        };
+        let mut found = HashMap::with_capacity(pickles.len());
+        for (key, pickle) in pages.into_iter().chain(others).zip(pickles) {
+            let Some(pickle) = pickle else {
+                continue;
+            };
+            let plain = Stored::in_pickle(&pickle).map(Entry::Bytes);
+            let plain = plain.or_else(|| number(&pickle).map(Entry::Number));
+            let entry = match plain {
+                None => Entry::of(&memory.load(&pickle)?),
+                plain => plain,
+            };
+            found.extend(entry.map(|entry| (key, entry)));
+        }
+        Ok(Some(Self { py, found }))
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&Stored> {
+        match self.found.get(key)? {
+            Entry::Bytes(stored) => Some(stored),
+            _ => None,
+        }
+    }
+}
+
+impl Found for Answers<'_> {
     fn generation(&self, key: &str) -> Option<u64> {
-        let value = self.found.get_item(key).ok()??.extract().ok()?;
-        generation::is_token(value).then_some(value)
+        self.found.get(key)?.generation()
     }
 
     fn moment(&self, key: &str) -> Option<u64> {
-        self.found.get_item(key).ok()??.extract().ok()
+        self.found.get(key)?.number()
     }
 
     fn bytes(&self, key: &str) -> Option<&[u8]> {
-        self.get(key).map(|stored| stored.as_bytes(self.found.py()))
+        self.get(key).map(|stored| stored.as_bytes(self.py))
     }
 
-    /// Any other text is no mark of ours but damage, and absent.
     fn is_closed(&self, key: &str) -> bool {
-        let found = self.found.get_item(key).ok().flatten();
-        found
-            .and_then(|value| value.cast_into::<PyString>().ok())
-            .is_some_and(|text| text.to_cow().is_ok_and(|text| text == CLOSED))
+        matches!(self.found.get(key), Some(Entry::Closed))
     }
 }

@@ -1,64 +1,146 @@
 //! Entries as Django's own backends keep them: local memory, and Redis.
 
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString};
+use pyo3::pybacked::PyBackedStr;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyType};
+use pyo3::{IntoPyObjectExt, intern};
 
 use crate::pickle;
 
 /// What is smaller is not worth lending: it is copied.
 const LENT_FROM: usize = 1024;
 
-/// What was found, by key; what is left to `pickle.loads()`, with its key; names that have expired.
-type Read<'py> = (Bound<'py, PyDict>, Bound<'py, PyList>, Bound<'py, PyList>);
+/// An attribute of a class that has to be Django's own.
+type Original = (Py<PyType>, Py<PyString>, Py<PyAny>);
 
-/// Reads these keys as `LocMemCache.get()` does one after another, without unpickling what is ours.
-#[pyfunction]
-pub fn read_local_memory<'py>(
-    entries: &Bound<'py, PyDict>,
-    ends: &Bound<'py, PyDict>,
-    name: &Bound<'py, PyAny>,
-    pages: &Bound<'py, PyAny>,
-    others: &Bound<'py, PyAny>,
-    now: f64,
-) -> PyResult<Read<'py>> {
-    let py = entries.py();
-    let (found, pickled, expired) = (PyDict::new(py), PyList::empty(py), PyList::empty(py));
-    let prefix = name
-        .cast::<PyString>()
-        .ok()
-        .map(PyStringMethods::to_cow)
-        .transpose()?;
-    for (keys, is_lent) in [(pages, true), (others, false)] {
-        for key in keys.try_iter()? {
-            let key = key?;
-            let made = match &prefix {
-                Some(prefix) => {
-                    let rest = key.cast::<PyString>()?.to_cow()?;
-                    PyString::new(py, &[prefix, &*rest].concat()).into_any()
-                }
-                None => name.call1((&key,))?,
-            };
-            let Some(end) = ends.get_item(&made)? else {
-                continue;
-            };
-            if !end.is_none() && end.extract::<f64>()? <= now {
-                expired.append(made)?;
-                continue;
-            }
-            let value = entries.as_any().get_item(&made)?;
-            entries.call_method1(intern!(py, "move_to_end"), (&made, false))?;
-            match if is_lent {
-                lend(&value)
-            } else {
-                number(&value)
-            } {
-                Some(value) => found.set_item(key, value)?,
-                None => pickled.append((key, value))?,
-            }
-        }
+/// One of Django's `LocMemCache`s, read without the Python that it runs for each key.
+#[pyclass(frozen, module = "viewcache._core")]
+pub struct LocalMemory {
+    /// The ordered dictionary of its entries, and when each ends.
+    entries: Py<PyDict>,
+    ends: Py<PyDict>,
+    lock: Py<PyAny>,
+    /// What stands before a key in its name in the cache; or what makes the name of it.
+    name: Py<PyAny>,
+    originals: Vec<Original>,
+    loads: Py<PyAny>,
+}
+
+#[pymethods]
+impl LocalMemory {
+    #[new]
+    fn new(
+        cache: Bound<'_, PyAny>,
+        name: Py<PyAny>,
+        originals: Vec<Original>,
+        loads: Py<PyAny>,
+    ) -> PyResult<Self> {
+        let py = cache.py();
+        let dictionary = |name| -> PyResult<Py<PyDict>> {
+            Ok(cache.getattr(name)?.cast_into::<PyDict>()?.unbind())
+        };
+        Ok(Self {
+            entries: dictionary(intern!(py, "_cache"))?,
+            ends: dictionary(intern!(py, "_expire_info"))?,
+            lock: cache.getattr(intern!(py, "_lock"))?.unbind(),
+            name,
+            originals,
+            loads,
+        })
     }
-    Ok((found, pickled, expired))
+
+    /// Is what is done here in one go nobody else's?
+    #[getter]
+    fn is_djangos(&self, py: Python<'_>) -> bool {
+        self.originals.iter().all(|(kind, name, original)| {
+            let found = kind.bind(py).getattr(name.bind(py));
+            found.is_ok_and(|found| found.is(original))
+        })
+    }
+
+    /// As `get_many()` of all these keys; what is large under the first is lent. `None` where it is
+    /// somebody else's to answer.
+    #[allow(clippy::needless_pass_by_value)]
+    fn lend<'py>(
+        &self,
+        py: Python<'py>,
+        pages: Vec<PyBackedStr>,
+        others: Vec<PyBackedStr>,
+        now: f64,
+    ) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let keys: Vec<&str> = pages.iter().chain(&others).map(|key| &**key).collect();
+        let Some(pickles) = self.pickles(py, &keys, now)? else {
+            return Ok(None);
+        };
+        let found = PyDict::new(py);
+        for (at, (key, pickle)) in keys.into_iter().zip(pickles).enumerate() {
+            let Some(pickle) = pickle else {
+                continue;
+            };
+            let read = if at < pages.len() {
+                lend(&pickle)
+            } else {
+                number(&pickle).map(|number| number.into_bound_py_any(py))
+            };
+            let value = read.unwrap_or_else(|| self.load(&pickle))?;
+            found.set_item(key, value)?;
+        }
+        Ok(Some(found))
+    }
+}
+
+impl LocalMemory {
+    /// What is under these keys, as Django has pickled it, found as `LocMemCache.get()` does one
+    /// after another. `None` where that is somebody else's to do.
+    pub(super) fn pickles<'py>(
+        &self,
+        py: Python<'py>,
+        keys: &[&str],
+        now: f64,
+    ) -> PyResult<Option<Vec<Option<Bound<'py, PyAny>>>>> {
+        if !self.is_djangos(py) {
+            return Ok(None);
+        }
+        let names = self.names(py, keys)?;
+        let lock = self.lock.bind(py);
+        lock.call_method0(intern!(py, "acquire"))?;
+        let found: PyResult<Vec<_>> = names.iter().map(|name| self.find(name, now)).collect();
+        lock.call_method0(intern!(py, "release"))?;
+        found.map(Some)
+    }
+
+    /// What this pickle holds.
+    pub(super) fn load<'py>(&self, pickle: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        self.loads.bind(pickle.py()).call1((pickle,))
+    }
+
+    fn names<'py>(&self, py: Python<'py>, keys: &[&str]) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let name = self.name.bind(py);
+        let Ok(prefix) = name.cast::<PyString>() else {
+            return keys.iter().map(|key| name.call1((*key,))).collect();
+        };
+        let prefix = prefix.to_cow()?;
+        let named = |key: &&str| PyString::new(py, &[&*prefix, *key].concat()).into_any();
+        Ok(keys.iter().map(named).collect())
+    }
+
+    /// What is under this name; the lock is held.
+    fn find<'py>(&self, name: &Bound<'py, PyAny>, now: f64) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let py = name.py();
+        let entries = self.entries.bind(py);
+        let Some(end) = self.ends.bind(py).get_item(name)? else {
+            return Ok(None);
+        };
+        if !end.is_none() && end.extract::<f64>()? <= now {
+            // By its own method: it keeps an order.
+            entries.as_any().del_item(name)?;
+            self.ends.bind(py).del_item(name)?;
+            return Ok(None);
+        }
+        let value = entries.as_any().get_item(name)?;
+        entries.call_method1(intern!(py, "move_to_end"), (name, false))?;
+        Ok(Some(value))
+    }
 }
 
 /// What was found, by key; what is left to the serializer, with its key.
@@ -81,10 +163,10 @@ pub fn read_redis<'py>(
         let read = if at < pages {
             lend(&value)
         } else {
-            written(&value)
+            written(&value).map(Ok)
         };
         match read {
-            Some(value) => found.set_item(key, value)?,
+            Some(value) => found.set_item(key, value?)?,
             None => left.append((key, value))?,
         }
     }
@@ -99,21 +181,19 @@ fn written<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
 }
 
 /// What this pickle holds, where it is a number.
-fn number<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
-    let pickled = value.cast::<PyBytes>().ok()?;
-    let number = pickle::number(pickled.as_bytes())?;
-    number.into_pyobject(value.py()).ok().map(Bound::into_any)
+pub(super) fn number(pickle: &Bound<'_, PyAny>) -> Option<u64> {
+    pickle::number(pickle.cast::<PyBytes>().ok()?.as_bytes())
 }
 
 /// What this pickle holds, where it is bytes: those that are large are lent.
-fn lend<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
-    let py = value.py();
-    let pickled = value.cast::<PyBytes>().ok()?;
-    let at = pickle::bytes(pickled.as_bytes())?;
+fn lend<'py>(pickle: &Bound<'py, PyAny>) -> Option<PyResult<Bound<'py, PyAny>>> {
+    let py = pickle.py();
+    let pickle = pickle.cast::<PyBytes>().ok()?;
+    let at = pickle::bytes(pickle.as_bytes())?;
     if at.len() < LENT_FROM {
-        let copied = PyBytes::new(py, pickled.as_bytes().get(at)?);
-        return Some(copied.into_any());
+        return PyBytes::new(py, pickle.as_bytes().get(at)?)
+            .into_bound_py_any(py)
+            .into();
     }
-    let lent = (pickled, at.start, at.end).into_pyobject(py);
-    lent.ok().map(Bound::into_any)
+    (pickle, at.start, at.end).into_bound_py_any(py).into()
 }

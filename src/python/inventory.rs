@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
-use super::answers::Answers;
+use super::answers::generation_in;
 use super::lookup::{LookUp, milliseconds};
 use super::site::{Names, Site};
 use crate::inventory::{self, Entry};
@@ -149,8 +149,7 @@ impl Inventory {
         if request::page_key(&page.fingerprint) != key {
             return None;
         }
-        let generation =
-            |key: &str| crate::lookup::Found::generation(&Answers::new(found, &[]), key);
+        let generation = |key: &str| generation_in(found, key);
         let miss = inventory::check(&self.site, path, &page, milliseconds(now), generation).err();
         let why = miss.as_ref().map(|miss| {
             let (code, scope) = miss.parts();

@@ -8,6 +8,7 @@ use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use super::answers::{Answers, Meta};
+use super::backends::LocalMemory;
 use super::hit::{Again, Hit};
 use super::stored::Stored;
 use crate::generation;
@@ -50,6 +51,37 @@ impl LookUp {
         ask(&self.state().machine)
     }
 
+    /// Takes in what was found under the wanted keys. True when there is more to fetch.
+    fn take(&self, answers: &Answers<'_>, now: f64, py: Python<'_>) -> PyResult<bool> {
+        let mut state = self.state();
+        let State {
+            machine,
+            meta,
+            utf8_cookies,
+            record,
+        } = &mut *state;
+        let bound = meta.bind(py).clone();
+        let headers = Meta::new(&bound, *utf8_cookies);
+        machine.receive(answers, &headers, milliseconds(now));
+        headers.check()?;
+        if let Some((key, _)) = machine.stale() {
+            *record = answers.get(key).map(|stored| stored.clone_ref(py));
+        }
+        if let Some(key) = machine.hit() {
+            *record = answers.get(key).map(|stored| stored.clone_ref(py));
+        } else if machine.miss().is_some() {
+            // Item by item: a watched META notes who copies it.
+            let copy = PyDict::new(py);
+            for (name, value) in &bound {
+                copy.set_item(name, value)?;
+            }
+            *meta = copy.unbind();
+        } else {
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -78,38 +110,25 @@ impl LookUp {
 
     /// What was found under the wanted keys. True when there is more to fetch.
     fn receive(&self, found: &Bound<'_, PyDict>, now: f64) -> PyResult<bool> {
-        let py = found.py();
-        let mut state = self.state();
-        let State {
-            machine,
-            meta,
-            utf8_cookies,
-            record,
-        } = &mut *state;
-        let bound = meta.bind(py).clone();
-        let headers = Meta::new(&bound, *utf8_cookies);
-        // The keys are those wanted before the answer; the answer may want others.
-        let keys: Vec<String> = machine.wanted().0.into_iter().map(String::from).collect();
-        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-        let answers = Answers::new(found, &keys);
-        machine.receive(&answers, &headers, milliseconds(now));
-        headers.check()?;
-        if let Some((key, _)) = machine.stale() {
-            *record = answers.get(key).map(|stored| stored.clone_ref(py));
-        }
-        if let Some(key) = machine.hit() {
-            *record = answers.get(key).map(|stored| stored.clone_ref(py));
-        } else if machine.miss().is_some() {
-            // Item by item: a watched META notes who copies it.
-            let copy = PyDict::new(py);
-            for (name, value) in &bound {
-                copy.set_item(name, value)?;
+        self.take(&Answers::of(found), now, found.py())
+    }
+
+    /// Finds all that is wanted in local memory. False when there is more to fetch, and it is
+    /// somebody else's to answer.
+    fn answer(&self, memory: &LocalMemory, now: f64, py: Python<'_>) -> PyResult<bool> {
+        loop {
+            let wanted = self.with(|machine| {
+                let (pages, others) = machine.wanted();
+                let owned = |keys: Vec<&str>| keys.into_iter().map(String::from).collect();
+                (owned(pages), owned(others))
+            });
+            let Some(answers) = Answers::from(memory, py, wanted, now)? else {
+                return Ok(false);
+            };
+            if !self.take(&answers, now, py)? {
+                return Ok(true);
             }
-            *meta = copy.unbind();
-        } else {
-            return Ok(true);
         }
-        Ok(false)
     }
 
     /// The page that answers, if one does.
@@ -294,7 +313,7 @@ impl LookUp {
 
     /// The lease: what was found under keys that `read` or `unclaimed` named.
     fn claim(&self, found: &Bound<'_, PyDict>) {
-        self.state().machine.claim(&Answers::new(found, &[]));
+        self.state().machine.claim(&Answers::of(found));
     }
 
     /// The entries to set for a response that may be stored: key, record, seconds.

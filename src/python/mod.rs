@@ -37,7 +37,7 @@ impl From<Error> for PyErr {
 #[pymodule(gil_used = false)]
 mod _core {
     #[pymodule_export]
-    use super::backends::{read_local_memory, read_redis};
+    use super::backends::{LocalMemory, read_redis};
     #[pymodule_export]
     use super::django::Django;
     #[pymodule_export]

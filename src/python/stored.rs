@@ -3,6 +3,8 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 
+use crate::pickle;
+
 /// Bytes that Python holds, and where in them a record lies: a backend may lend it as it lies in
 /// the cache.
 pub(super) struct Stored {
@@ -22,6 +24,13 @@ impl Stored {
             value.cast_exact::<PyTuple>().ok()?.extract().ok()?;
         let fits = start <= end && end <= bytes.as_bytes().len();
         fits.then(|| Self::new(bytes, start, end))
+    }
+
+    /// `None` for what is no pickle of `bytes` alone.
+    pub(super) fn in_pickle(pickle: &Bound<'_, PyAny>) -> Option<Self> {
+        let pickle = pickle.cast::<PyBytes>().ok()?;
+        let at = pickle::bytes(pickle.as_bytes())?;
+        Some(Self::new(pickle.clone(), at.start, at.end))
     }
 
     fn new(bytes: Bound<'_, PyBytes>, start: usize, end: usize) -> Self {

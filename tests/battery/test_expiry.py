@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import viewcache
+from backends import ask_step_by_step
 from battery.served import NOT_DATABASE, Served, status
 from blog.models import Tag
 from django.core import checks
@@ -67,6 +68,7 @@ def test_an_expiry_while_a_page_is_fetched(
 ) -> None:
     site = served()
     assert site.pages({}, {}) == [1, 1]
+    ask_step_by_step(monkeypatch)
     fetch = Store.fetch
 
     def expiring(self: Store, *keys: Any) -> Any:

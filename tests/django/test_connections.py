@@ -18,7 +18,7 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.redis import RedisSerializer
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncRequestFactory, RequestFactory
-from viewcache import backends, middleware
+from viewcache import backends, middleware, stores
 
 SHARED = pytest.mark.parametrize("backend", ["redis", "memcached"], indirect=True)
 
@@ -291,6 +291,47 @@ def test_who_patches_local_memory_sees_what_is_read(
     ours = backends.of("default")
     assert ours.get_many(["a", "b"]) == backends.lend(ours, ["a"], ["b"]) == {"a": 1, "b": 2}
     assert seen == ["a", "b"] * 2
+
+
+@pytest.mark.parametrize("backend", ["locmem"], indirect=True)
+def test_who_watches_local_memory_sees_look_ups(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _get()
+    seen: list[str] = []
+    get = LocMemCache.get
+
+    def watched(self: Any, key: str, *args: Any, **kwargs: Any) -> Any:
+        seen.append(key.split(".")[1][0])
+        return get(self, key, *args, **kwargs)
+
+    monkeypatch.setattr(LocMemCache, "get", watched)
+    assert "Age" in _get().headers
+    assert sorted(seen) == ["g", "g", "p", "r"]
+
+
+@pytest.mark.parametrize("backend", ["locmem", "redis", "memcached"], indirect=True)
+def test_one_store_answers_all_requests_where_the_cache_is_in_this_process(
+    backend: Backend, settings: Any
+) -> None:
+    before = settings.CACHES["default"]
+    stored = stores.of(None)
+    assert (stores.of(None) is stored) == stored.is_kept == (backend.name == "locmem")
+    settings.CACHES = {"default": {**before, "KEY_PREFIX": "another"}, "b": before}
+    assert stores.of(None) is not stored
+    # Its pages are in another cache than its generations.
+    assert not stores.of("b").is_kept
+
+
+@pytest.mark.parametrize("backend", ["locmem", "memcached"], indirect=True)
+def test_djangos_own_backend_is_not_made_beside_the_kept_one(backend: Backend) -> None:
+    made: list[Any] = []
+    thread = threading.Thread(
+        target=lambda: made.extend([_get(), *caches.all(initialized_only=True)])
+    )
+    thread.start()
+    thread.join()
+    assert len(made) == 1
 
 
 @pytest.mark.parametrize("backend", ["redis", "locmem"], indirect=True)

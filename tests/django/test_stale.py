@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 import viewcache
-from backends import ASYNC, Backend
+from backends import ASYNC, Backend, ask_step_by_step
 from django.core.cache import caches
 from django.core.exceptions import PermissionDenied
 from django.core.signals import got_request_exception
@@ -563,6 +563,7 @@ def test_an_error_without_a_stale_page_costs_no_command(
 ) -> None:
     client = site.serve(cache_page(60)(counted(lambda request, count: HttpResponse(status=503))))
     fetched = []
+    ask_step_by_step(monkeypatch)
     fetch = Store.fetch
     monkeypatch.setattr(Store, "fetch", lambda self, *keys: fetched.append(1) or fetch(self, *keys))
     assert client.get("/page/").status_code == 503
@@ -721,6 +722,7 @@ def test_a_cache_that_fails_with_the_view_leaves_the_error(
 ) -> None:
     get, view = failing(cached, counted, 503)
     clock[0] += 61
+    ask_step_by_step(monkeypatch)
     fetch = Store.fetch
 
     def broken(self: Store, *keys: Any) -> Any:

@@ -11,9 +11,9 @@ import pytest
 import viewcache
 from asgiref.sync import async_to_sync
 from blog.models import Author
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 from django.db.models.signals import post_save, pre_save
-from viewcache import conf, receivers
+from viewcache import commit, conf, receivers
 from viewcache.store import Store
 
 if TYPE_CHECKING:
@@ -181,6 +181,18 @@ def test_what_a_transaction_shows_itself_is_stored_for_nobody(
         assert visit_of(client.get("/b/")) == ("stored", "")
         raise RollBackError
     assert [client.get("/a/").content for _ in range(2)] == [b"3", b"3"]
+
+
+def test_a_transaction_that_is_over_is_looked_at_no_more() -> None:
+    with transaction.atomic():
+        viewcache.expire(path="/a/")
+        assert commit.dirty() == {"path:/a/"}
+    assert connections["default"] not in commit._batches
+    with suppress(RollBackError), transaction.atomic():
+        viewcache.expire(path="/a/")
+        raise RollBackError
+    assert commit.dirty() == set()
+    assert connections["default"] not in commit._batches
 
 
 @pytest.mark.parametrize("soft", [False, True])

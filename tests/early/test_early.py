@@ -213,17 +213,24 @@ def test_a_host_is_judged_by_the_settings_of_the_moment(serve: Any, settings: An
 
 
 def test_the_cache_fails(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from viewcache import store
-
     site = serve(page)
     _warm(site)
 
-    def fetch(*args: Any) -> Any:
+    def get(*args: Any) -> Any:
         raise OSError("down")
 
-    monkeypatch.setattr(store.Store, "fetch", fetch)
+    monkeypatch.setattr(LocMemCache, "get", get)
     assert not _is_early(site)
     assert site.get("/page/").status.startswith("200")
+
+
+def test_settings_that_nobody_has_read_yet_are_read(serve: Any) -> None:
+    site = serve(page)
+    _warm(site)
+    names = ["ALLOWED_HOSTS", "DEBUG", "SECURE_PROXY_SSL_HEADER", "USE_X_FORWARDED_HOST"]
+    for name in [*names, "USE_I18N", "USE_TZ"]:
+        conf.CACHED.pop(name, None)
+    assert _is_early(site)
 
 
 # -- What is Django's to answer --------------------------------------------------------------------

@@ -29,7 +29,7 @@ _MIDDLEWARE = (
     *("_core", "activated", "asking", "backends", "breaker", "cache_status", "causes", "commit"),
     *("compat", "conf", "history", "hit_counts", "installed", "lease", "listing", "middleware"),
     *("outbox", "page", "pipeline", "policy", "reads", "request", "signals", "slots", "stale"),
-    *("stampede", "store", "uri", "visit", "watched"),
+    *("stampede", "store", "stores", "uri", "visit", "watched"),
 )
 
 

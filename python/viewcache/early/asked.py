@@ -16,7 +16,7 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest
 from django.utils.translation import get_language_from_path, to_language
 
-from viewcache import _core, commit, conf, hit_counts, outbox
+from viewcache import _core, commit, conf, hit_counts, stores
 from viewcache.store import Store
 from viewcache.visit import HITS, Visit, fault
 
@@ -62,12 +62,7 @@ def asked(
     Django's to answer. ``path`` and ``query`` are decoded as Django decodes them.
     """
     wanted = rules.get()
-    if (
-        wanted.refusal
-        or not rules.are_receivers_safe()
-        or (wanted.is_durable and outbox.is_due())  # what is owed is delivered first
-        or commit.dirty()
-    ):
+    if wanted.refusal or not rules.are_receivers_safe() or commit.dirty():
         return None
     language = _language(path) if wanted.has_locale else None
     if language == _UNKNOWN:
@@ -108,10 +103,8 @@ def look_up(it: Asked) -> Answer | None:
     store = _store(it)
     if store is None:
         return None
-    lookup = it.lookup
     try:
-        while lookup.receive(store.fetch(*lookup.wanted()), time.time()):
-            pass
+        store.answer(it.lookup)
     except Exception as error:
         fault(_visit(it, store), "look up a page", error)
         return None
@@ -123,10 +116,8 @@ async def alook_up(it: Asked) -> Answer | None:
     store = _store(it)
     if store is None:
         return None
-    lookup = it.lookup
     try:
-        while lookup.receive(await store.afetch(*lookup.wanted()), time.time()):
-            pass
+        await store.aanswer(it.lookup)
     except Exception as error:
         fault(_visit(it, store), "look up a page", error)
         return None
@@ -137,7 +128,7 @@ def _store(it: Asked) -> Store | None:
     """Where the page is, if it is worth a look."""
     if it.proof is None or not it.proof.is_proven:
         return None
-    store = Store(it.rules.area.alias)
+    store = stores.of(it.rules.area.alias)
     return None if store.breaker.is_failing and not store.is_allowed(0) else store
 
 

@@ -65,7 +65,8 @@ def passed(store: Store) -> None:
     if getattr(_thread, "may_have_connections", True):
         _see_to_connections()
     try:
-        store.disconnect()
+        if not store.is_kept:
+            store.disconnect()
     except Exception:
         logger.exception(_NOT_CLOSED)
 
@@ -73,7 +74,8 @@ def passed(store: Store) -> None:
 async def apassed(store: Store) -> None:
     """As ``passed``; no thread of Django's has been used, and so no connection to the database."""
     try:
-        await store.adisconnect()
+        if not store.is_kept:
+            await store.adisconnect()
     except Exception:
         logger.exception(_NOT_CLOSED)
 

@@ -14,7 +14,7 @@ from django.conf.urls.i18n import is_language_prefix_patterns_used
 from django.core.cache.backends.db import BaseDatabaseCache
 from django.core.signals import request_started, setting_changed
 
-from viewcache import _core, activated, conf
+from viewcache import _core, activated, conf, outbox
 from viewcache.installed import DJANGO
 from viewcache.policy import Area
 from viewcache.store import Store
@@ -163,6 +163,8 @@ def are_receivers_safe() -> bool:
     changed what is looked up, and an early hit is only known to be one when it is there.
     """
     global _safe
+    if get().is_durable and outbox.is_due():
+        return False  # what is owed is delivered first
     now: Any = request_started.receivers
     if now == _safe:
         return True

@@ -1,0 +1,58 @@
+"""
+Which store answers a request: one for all of them where its cache is in this process, and is read
+by the core itself; else another for each, because the backend may be another.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from django.core.signals import setting_changed
+
+from . import _core, backends
+from .store import Store
+
+
+class _LocalStore(Store):
+    """Pages and generations in one local-memory cache."""
+
+    is_kept = True
+
+    def __init__(self, alias: str | None, memory: _core.LocalMemory) -> None:
+        super().__init__(alias)
+        self._memory = memory
+
+    def answer(self, lookup: _core.LookUp) -> None:
+        if not lookup.answer(self._memory, time.time()):
+            super().answer(lookup)
+
+    async def aanswer(self, lookup: _core.LookUp) -> None:
+        self.answer(lookup)
+
+
+_kept: dict[str | None, Store] = {}
+
+
+def of(alias: str | None) -> Store:
+    """The store of this alias. Raises ``InvalidCacheBackendError`` for an unknown one."""
+    return _kept.get(alias) or _made(alias)
+
+
+def _made(alias: str | None) -> Store:
+    store = Store(alias)
+    memory = backends.local_memory(store.pages)
+    if memory is None or store.pages is not store.generations:
+        return store
+    return _kept.setdefault(alias, _LocalStore(alias, memory))
+
+
+def _forget(*, setting: str, **kwargs: Any) -> None:
+    if setting in ("CACHES", "CACHE_MIDDLEWARE_ALIAS"):
+        _kept.clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="viewcache.stores")
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_kept.clear)
