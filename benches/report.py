@@ -195,7 +195,7 @@ _WAY = """## What stands in the way
   two signals of a request; they judge the request, and check the page and its generations in the
   cache, where a bare view does nothing. On gunicorn the server takes most of the time: what is
   asked there is nearly all that it gives without Django. In its worker the same Python takes three
-  to four times what it takes in a loop (27 µs there, about 90 here): kernel, `wrk` and the other
+  to four times what it takes in a loop (21 µs there, about 70 here): kernel, `wrk` and the other
   worker have emptied the processor's caches in between. And gunicorn takes 2 µs for each header,
   of which a page behind the default middleware has nine and the bare view two.
 - **A miss and store** asks the installed Django whether the page may be stored, after it has been

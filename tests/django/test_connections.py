@@ -363,6 +363,15 @@ def test_local_memory_drops_what_has_expired(backend: Backend) -> None:
     assert [name[-1] for name in ours._expire_info] == ["b"]
 
 
+@pytest.mark.parametrize("backend", ["locmem"], indirect=True)
+def test_local_memory_keeps_what_is_read(backend: Backend) -> None:
+    """What was not read for longest is culled first."""
+    ours: Any = backends.of("default")
+    ours.set_many(dict.fromkeys("abc", 1), 60)
+    ours.get_many(["a", "b"])
+    assert [name[-1] for name in ours._cache] == ["b", "a", "c"]
+
+
 @pytest.mark.parametrize("backend", ["redis"], indirect=True)
 def test_a_thread_asks_redis_on_the_connections_that_it_has(backend: Backend) -> None:
     def found() -> tuple[Any, Any]:
