@@ -682,6 +682,20 @@ def test_connections_are_looked_at_where_there_may_be_any(
     assert is_seen_to(), "it is open still"
 
 
+@pytest.mark.usefixtures("djangos_receivers")
+@pytest.mark.parametrize("signal", [request_started, request_finished])
+def test_who_listens_to_one_end_of_a_request_is_told(signal: Any) -> None:
+    def other(sender: Any, **kwargs: Any) -> None: ...
+
+    assert not bounds.has_listeners()
+    signal.connect(other)
+    try:
+        assert bounds.has_listeners()
+    finally:
+        signal.disconnect(other)
+    assert not bounds.has_listeners()
+
+
 @pytest.mark.parametrize("serve", [Asgi], indirect=True, ids=["asgi"])
 @pytest.mark.usefixtures("djangos_receivers")
 @pytest.mark.parametrize("backend", [LocMemCache, Closing])
