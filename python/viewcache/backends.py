@@ -79,10 +79,12 @@ def renewed(alias: str, failed: BaseCache) -> BaseCache | None:
 
 
 def _keep(alias: str) -> BaseCache | None:
-    if alias not in caches.settings:
-        return caches[alias]  # It says what is wrong.
     # Django's own is not made: it would be looked for, to be closed, at the end of each request.
-    kind, kept = import_string(caches.settings[alias]["BACKEND"]), None
+    try:
+        kind = import_string(caches.settings[alias]["BACKEND"])
+    except (KeyError, ImportError):
+        return caches[alias]  # It says what is wrong.
+    kept = None
     if kind is RedisCache:
         kept = _made(_RedisCache, alias, {})
     elif kind is PyMemcacheCache:

@@ -13,7 +13,7 @@ from unittest import mock
 
 import pytest
 from backends import Backend
-from django.core.cache import CacheKeyWarning, caches, close_caches
+from django.core.cache import CacheKeyWarning, InvalidCacheBackendError, caches, close_caches
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.redis import RedisSerializer
 from django.http import HttpRequest, HttpResponse
@@ -321,6 +321,13 @@ def test_one_store_answers_all_requests_where_the_cache_is_in_this_process(
     assert stores.of(None) is not stored
     # Its pages are in another cache than its generations.
     assert not stores.of("b").is_kept
+
+
+def test_what_is_wrong_with_a_cache_django_says(settings: Any) -> None:
+    settings.CACHES = {"default": {"BACKEND": "no.such.Cache"}}
+    for alias in ("default", "another"):
+        with pytest.raises(InvalidCacheBackendError, match=r"no\.such\.Cache|another"):
+            backends.of(alias)
 
 
 @pytest.mark.parametrize("backend", ["locmem", "memcached"], indirect=True)
