@@ -201,7 +201,7 @@ _WAY = """## What stands in the way
 - **A miss and store** asks the installed Django whether the page may be stored, after it has been
   watched for what it reads; and it writes three entries where stock Django writes two: the page,
   the turn to render it, and, when a process first stores a page, its place in the inventory.
-- **Import**: thirty-one modules, none of which takes a tenth of it. What settings switch on
+- **Import**: some thirty modules, none of which takes a tenth of it. What settings switch on
   (`TRACK`, `AUDIT`) is loaded when it is.
 """
 
