@@ -31,7 +31,6 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.memcached import PyMemcacheCache
 from django.core.cache.backends.redis import RedisCache, RedisCacheClient, RedisSerializer
 from django.core.signals import setting_changed
-from django.utils.module_loading import import_string
 
 from . import _core
 
@@ -79,18 +78,18 @@ def renewed(alias: str, failed: BaseCache) -> BaseCache | None:
 
 
 def _keep(alias: str) -> BaseCache | None:
-    # Django's own is not made: it would be looked for, to be closed, at the end of each request.
-    try:
-        kind = import_string(caches.settings[alias]["BACKEND"])
-    except (KeyError, ImportError):
-        return caches[alias]  # It says what is wrong.
-    kept = None
+    before = caches.all(initialized_only=True)
+    backend, kept = caches[alias], None
+    kind = type(backend)
     if kind is RedisCache:
         kept = _made(_RedisCache, alias, {})
     elif kind is PyMemcacheCache:
         kept = _pooled(alias)
     elif kind is LocMemCache:
         kept = _made(_LocMemCache, alias, {})
+    if kept is not None and backend not in before:
+        # Django would look for it, to close it, at the end of each request.
+        del caches[alias]
     return _kept.setdefault(alias, kept)
 
 

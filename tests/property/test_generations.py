@@ -35,7 +35,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from viewcache import conf, expiry, lease, pipeline, stale, stampede, store, visit
+from viewcache import conf, expiry, lease, pipeline, stale, stampede, store, stores, visit
 from viewcache.decorators import cache_page
 
 # -- One command at a time ------------------------------------------------------------------------
@@ -128,10 +128,13 @@ def stepping(cache: Any) -> Any:
     cache.__class__ = stepwise(kind)
     #: Every key that was ever set, the latest last; what the machine evicts is one of these.
     cache.known = {}
+    # The core would read local memory by itself, and wait for no turn.
+    stores._kept.clear()
     try:
         yield cache
     finally:
         cache.__class__ = kind
+        stores._kept.clear()
 
 
 # -- The site -------------------------------------------------------------------------------------
@@ -192,7 +195,9 @@ class Visits(RuleBasedStateMachine):
         self.softening: list[tuple[dict[str, Any], list[str]]] = []
         #: The soft expiries that have returned: path, value, and when.
         self.softly: list[tuple[str, int, float]] = []
-        self.tasks: list[tuple[int, Coroutine[Any, Any, None]]] = []
+        #: Who they are, in which process, and what they do.
+        self.tasks: list[tuple[str, int, Coroutine[Any, Any, None]]] = []
+        self.visitors = count()
         #: The paths whose data has been read, and which nobody has stored yet.
         self.rendering: list[str] = []
         self.served = 0
@@ -396,16 +401,15 @@ class Visits(RuleBasedStateMachine):
     # -- Steps -------------------------------------------------------------------------------------
 
     def start(self, process: int, task: Coroutine[Any, Any, None], at_once: bool) -> None:
-        self.tasks.append((process, task))
+        self.tasks.append((f"{next(self.visitors)}", process, task))
         last = len(self.tasks)
         while self.advance(last - 1) and at_once:
             pass
 
     def advance(self, at: int) -> bool:
         """One step of one task; False when that was its last."""
-        process, task = self.tasks[at]
-        self.process[0] = self.sites[process]
-        self.process[1] = id(task)
+        name, process, task = self.tasks[at]
+        self.process[:] = self.sites[process], name
         try:
             task.send(None)
         except StopIteration:
@@ -416,7 +420,7 @@ class Visits(RuleBasedStateMachine):
             raise
         return True
 
-    #: The Site of the process whose turn it is, and its task.
+    #: The Site of the process whose turn it is, and the name of its task.
     process: list[Any]
     #: Seconds since the epoch.
     clock: list[float]
@@ -443,7 +447,7 @@ def at_another_time(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None
         return call
 
     time = types.SimpleNamespace(time=now, monotonic=now)
-    for module in (pipeline, lease, stale, stampede, store, visit):
+    for module in (pipeline, lease, stale, stampede, store, stores, visit):
         monkeypatch.setattr(module, "time", time)
     monkeypatch.setattr(pipeline, "asyncio", types.SimpleNamespace(sleep=sleep))
     for module in (expiry, stale):
@@ -461,7 +465,7 @@ def machine(backend: Backend, monkeypatch: pytest.MonkeyPatch, **rules: bool) ->
         process: list[Any] = [None, None]
         clock = [1_000_000.0]
         at_another_time(clock, monkeypatch)
-        monkeypatch.setattr(stampede, "owner", lambda: str(process[1]))
+        monkeypatch.setattr(stampede, "owner", lambda: process[1])
         seen = {"served": 0, "hits": 0, "stale": 0}
 
         class Machine(Visits):
@@ -469,7 +473,7 @@ def machine(backend: Backend, monkeypatch: pytest.MonkeyPatch, **rules: bool) ->
                 try:
                     super().teardown()
                 finally:
-                    for _, task in self.tasks:
+                    for _, _, task in self.tasks:
                         task.close()
                     seen["served"] += self.served
                     seen["hits"] += self.hits
