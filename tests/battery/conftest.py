@@ -49,9 +49,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the table if all of the battery ran; a table that was another is a failure."""
+    """
+    Write the table if all of the battery ran and passed; a table that was another is a failure.
+    """
     results = session.config.stash[RESULTS]
-    if not _is_whole(session) or results.skipped - {"valkey"}:
+    if session.testsfailed or not _is_whole(session) or results.skipped - {"valkey"}:
         return
     problems = [
         *(f"Case {number} has no test." for number in _missing(results)),
