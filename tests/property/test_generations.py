@@ -524,7 +524,8 @@ def test_no_page_is_older_than_an_expiry_that_had_returned(
         assert seen["stale"] > seen["served"] / 1000
 
 
-@pytest.mark.parametrize("backend", ["locmem", "redis", "memcached"], indirect=True)
+# The machine breaks the rules in front of the cache, whichever that is.
+@pytest.mark.parametrize("backend", ["locmem"], indirect=True)
 @pytest.mark.parametrize("rule", ["rule_1", "rule_2", "counts_at_once", "keeps_moments"])
 def test_without_either_rule_an_old_page_is_found(
     backend: Backend, rule: str, monkeypatch: pytest.MonkeyPatch
