@@ -125,7 +125,26 @@ impl<'a> Page<'a> {
         Self::read(Reader::open_again(bytes)?)
     }
 
+    /// What stands before the body of a record that has been decoded before, as a page without one.
+    #[must_use]
+    pub fn decode_head(bytes: &'a [u8]) -> Option<Self> {
+        Self::read_head(&mut Reader::open_again(bytes)?)
+    }
+
     fn read(mut input: Reader<'a>) -> Option<Self> {
+        let mut page = Self::read_head(&mut input)?;
+        page.body = input.rest();
+        let mut last = 0;
+        for slot in &page.slots {
+            if slot.at < last || usize::try_from(slot.at).ok()? > page.body.len() {
+                return None;
+            }
+            last = slot.at;
+        }
+        Some(page)
+    }
+
+    fn read_head(input: &mut Reader<'a>) -> Option<Self> {
         let flags = input.u8()?;
         let status = u16::try_from(input.u32()?).ok()?;
         let stored_at = input.u64()?;
@@ -148,7 +167,7 @@ impl<'a> Page<'a> {
             .map(|_| Some((input.text()?, input.text()?)))
             .collect::<Option<_>>()?;
         let count = input.count(8)?;
-        let slots: Vec<Slot<'a>> = (0..count)
+        let slots = (0..count)
             .map(|_| {
                 Some(Slot {
                     at: input.u32()?,
@@ -156,14 +175,6 @@ impl<'a> Page<'a> {
                 })
             })
             .collect::<Option<_>>()?;
-        let body = input.rest();
-        let mut last = 0;
-        for slot in &slots {
-            if slot.at < last || usize::try_from(slot.at).ok()? > body.len() {
-                return None;
-            }
-            last = slot.at;
-        }
         let reason = has_reason.then_some(reason);
         Some(Self {
             flags,
@@ -177,7 +188,7 @@ impl<'a> Page<'a> {
             tags,
             headers,
             slots,
-            body,
+            body: &[],
         })
     }
 }
@@ -218,6 +229,9 @@ mod tests {
         let bytes = page(b"body").encode();
         assert_eq!(Page::decode(&bytes), Some(page(b"body")));
         assert_eq!(Page::decode_again(&bytes), Some(page(b"body")));
+        let (head, _) = bytes.split_at(bytes.len() - 4);
+        assert_eq!(Page::decode_head(head), Some(page(b"")));
+        assert_eq!(Page::decode_again(head), None, "a slot beyond its end");
         let at_its_end = Page {
             slots: vec![Slot { at: 4, name: "" }],
             ..page(b"body")

@@ -467,7 +467,12 @@ class Hit:
         """
     @property
     def body(self) -> bytes:
-        """The body without its slots."""
+        """The body without its slots; ``ValueError`` once it was let go."""
+    @property
+    def size(self) -> int:
+        """Bytes of that body."""
+    def let_go(self) -> None:
+        """Forget the body, which a response has now."""
     @property
     def identity(self) -> bytes:
         """What tells this record from any other: its checksum, its times and its fingerprint."""

@@ -292,7 +292,7 @@ def _page(hit: _core.Hit, lookup: _core.LookUp) -> Page:
         status,
         stored_at,
         expires_at,
-        len(hit.body),
+        hit.size,
         names,
         *hit.windows,
         stale_since=lookup.stale_since,

@@ -207,10 +207,13 @@ def _answer(request: HttpRequest, visit: Visit) -> HttpResponse | None:
     hit_counts.add(visit)
     if visit.stale is not None:
         visit.settle("stale", "stale-while-revalidate")
-        return response
-    visit.settle("hit")
-    if (hits := HITS.get()) is not None:
-        hits.append(visit)
+    else:
+        visit.settle("hit")
+        if (hits := HITS.get()) is not None:
+            # Who has asked for the hits compares the body with what is sent.
+            hits.append(visit)
+            return response
+    hit.let_go()
     return response
 
 

@@ -128,6 +128,7 @@ def _answer(
     except Exception:
         logger.exception("viewcache could not make a response of a stale page; the error stands.")
         return None
+    hit.let_go()
     visit.lookup, visit.stale = lookup, stale
     visit.failed = 500 if isinstance(failed, Exception) else failed.status_code
     visit.settle("stale" if stale else "hit", "stale-if-error")

@@ -1,5 +1,8 @@
 //! The page that answers a request.
 
+use std::sync::{Mutex, PoisonError};
+
+use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -10,24 +13,68 @@ use crate::slot;
 
 /// A page that answers a request.
 #[pyclass(frozen, module = "viewcache._core")]
-pub struct Hit {
-    stored: Stored,
-    /// Bytes of the signature that follows the record.
-    signature_length: usize,
+pub struct Hit(Mutex<Record>);
+
+/// What a page is read from.
+enum Record {
+    Whole(Stored),
+    /// What stands before the body, and how long that was.
+    Head(Py<PyBytes>, usize),
 }
 
-impl Hit {
-    pub(super) fn new(stored: Stored, signature_length: usize) -> Self {
-        Self {
-            stored,
-            signature_length,
+impl Record {
+    fn clone_ref(&self, py: Python<'_>) -> Self {
+        match self {
+            Self::Whole(stored) => Self::Whole(stored.clone_ref(py)),
+            Self::Head(head, length) => Self::Head(head.clone_ref(py), *length),
         }
     }
 
-    fn record<'a>(&'a self, py: Python<'_>) -> &'a [u8] {
-        let stored = self.stored.as_bytes(py);
-        let end = stored.len().saturating_sub(self.signature_length);
-        stored.get(..end).unwrap_or(stored)
+    fn as_bytes<'a>(&'a self, py: Python<'_>) -> &'a [u8] {
+        match self {
+            Self::Whole(stored) => stored.as_bytes(py),
+            Self::Head(head, _) => head.as_bytes(py),
+        }
+    }
+
+    fn identity<'a>(&'a self, py: Python<'_>) -> &'a [u8] {
+        let bytes = self.as_bytes(py);
+        bytes.get(..IDENTITY).unwrap_or(bytes)
+    }
+
+    /// The page, whose body is empty if it has been let go. The look-up has decoded and checked
+    /// this record before.
+    fn page<'a>(&'a self, py: Python<'_>) -> PyResult<Page<'a>> {
+        let bytes = self.as_bytes(py);
+        match self {
+            Self::Whole(_) => Page::decode_again(bytes),
+            Self::Head(..) => Page::decode_head(bytes),
+        }
+        .ok_or_else(|| PyValueError::new_err("The record is no page."))
+    }
+
+    /// The page with its body.
+    fn whole_page<'a>(&'a self, py: Python<'_>) -> PyResult<Page<'a>> {
+        match self {
+            Self::Whole(_) => self.page(py),
+            Self::Head(..) => Err(PyValueError::new_err("The page has been let go.")),
+        }
+    }
+}
+
+impl Hit {
+    /// A page that is read from this record, which ends with a signature of so many bytes.
+    pub(super) fn new(stored: Stored, signature_length: usize) -> Self {
+        Self(Mutex::new(Record::Whole(
+            stored.without_end(signature_length),
+        )))
+    }
+
+    /// A reference of one's own: making an object of Python's may run anything, which may ask this
+    /// page again.
+    fn record(&self, py: Python<'_>) -> Record {
+        let record = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        record.clone_ref(py)
     }
 
     /// When the page was stored and ends, and the body, if this is the record of that identity.
@@ -37,21 +84,16 @@ impl Hit {
         py: Python<'py>,
         identity: &[u8],
     ) -> PyResult<Option<Again<'py>>> {
-        if self.record(py).get(..IDENTITY) != Some(identity) {
+        let record = self.record(py);
+        if record.identity(py) != identity {
             return Ok(None);
         }
-        let page = self.page(py)?;
+        let page = record.whole_page(py)?;
         Ok(Some((
             page.stored_at as f64 / 1000.0,
             page.expires_at as f64 / 1000.0,
             PyBytes::new(py, page.body),
         )))
-    }
-
-    /// The look-up has decoded and checked this record before.
-    fn page<'a>(&'a self, py: Python<'_>) -> PyResult<Page<'a>> {
-        Page::decode_again(self.record(py))
-            .ok_or_else(|| pyo3::exceptions::PyValueError::new_err("The record is no page."))
     }
 }
 
@@ -84,7 +126,8 @@ impl Hit {
     /// stored and ends (seconds since the epoch).
     #[allow(clippy::cast_precision_loss)]
     fn head(&self, py: Python<'_>) -> PyResult<Head> {
-        let page = self.page(py)?;
+        let record = self.record(py);
+        let page = record.page(py)?;
         let headers = page
             .headers
             .iter()
@@ -111,7 +154,8 @@ impl Hit {
         clippy::cast_sign_loss
     )]
     fn ready<'py>(&self, py: Python<'py>, now: f64, with_body: bool) -> PyResult<Ready<'py>> {
-        let page = self.page(py)?;
+        let record = self.record(py);
+        let page = record.whole_page(py)?;
         let headers = PyDict::new(py);
         let mut is_plain = page.reason.is_none();
         for (name, value) in &page.headers {
@@ -138,21 +182,42 @@ impl Hit {
     /// The body without its slots.
     #[getter]
     fn body<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        Ok(PyBytes::new(py, self.page(py)?.body))
+        Ok(PyBytes::new(py, self.record(py).whole_page(py)?.body))
+    }
+
+    /// Bytes of that body.
+    #[getter]
+    fn size(&self, py: Python<'_>) -> PyResult<usize> {
+        match self.record(py) {
+            Record::Head(_, length) => Ok(length),
+            whole @ Record::Whole(_) => Ok(whole.page(py)?.body.len()),
+        }
+    }
+
+    /// Forgets the body, which a response has now: a request that kept the record to its end would
+    /// have two large pages in memory.
+    fn let_go(&self, py: Python<'_>) -> PyResult<()> {
+        let record = self.record(py);
+        let length = record.page(py)?.body.len();
+        if let Record::Whole(stored) = &record {
+            let bytes = stored.as_bytes(py);
+            let head = PyBytes::new(py, &bytes[..bytes.len() - length]).unbind();
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Record::Head(head, length);
+        }
+        Ok(())
     }
 
     /// What tells this record from any other: its checksum, its times and its fingerprint.
     #[getter]
     fn identity<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        let record = self.record(py);
-        PyBytes::new(py, record.get(..IDENTITY).unwrap_or(record))
+        PyBytes::new(py, self.record(py).identity(py))
     }
 
     /// For how many seconds it may be served stale: while another request renders it, and in place
     /// of an error.
     #[getter]
     fn windows(&self, py: Python<'_>) -> PyResult<(u32, u32)> {
-        let windows = self.page(py)?.stale;
+        let windows = self.record(py).page(py)?.stale;
         Ok((windows.while_revalidate, windows.if_error))
     }
 
@@ -160,6 +225,7 @@ impl Hit {
     #[getter]
     fn slots(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         Ok(self
+            .record(py)
             .page(py)?
             .slots
             .iter()
@@ -171,6 +237,7 @@ impl Hit {
     #[getter]
     fn tags(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         Ok(self
+            .record(py)
             .page(py)?
             .tags
             .iter()
@@ -184,7 +251,8 @@ impl Hit {
         py: Python<'py>,
         fillings: Vec<Bound<'py, PyBytes>>,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let page = self.page(py)?;
+        let record = self.record(py);
+        let page = record.whole_page(py)?;
         let fillings: Vec<(usize, &[u8])> = page
             .slots
             .iter()

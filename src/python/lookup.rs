@@ -10,7 +10,6 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 use super::answers::{Answers, Meta};
 use super::backends::LocalMemory;
 use super::hit::{Again, Hit};
-use super::stored::Stored;
 use crate::generation;
 use crate::lookup::{self as machine, Response};
 use crate::recipe::Cookies;
@@ -32,8 +31,8 @@ struct State {
     /// request that was looked up, whatever a middleware has made of it since.
     meta: Py<PyDict>,
     utf8_cookies: bool,
-    /// The record that answers.
-    record: Option<Stored>,
+    /// The page that answers, or that may although it is stale.
+    page: Option<Py<Hit>>,
 }
 
 impl LookUp {
@@ -42,7 +41,7 @@ impl LookUp {
             machine,
             meta,
             utf8_cookies,
-            record: None,
+            page: None,
         }))
     }
 
@@ -58,17 +57,23 @@ impl LookUp {
             machine,
             meta,
             utf8_cookies,
-            record,
+            page,
         } = &mut *state;
         let bound = meta.bind(py).clone();
         let headers = Meta::new(&bound, *utf8_cookies);
         machine.receive(answers, &headers, milliseconds(now));
         headers.check()?;
+        let signature_length = machine.signature_length();
+        let read = |key| -> PyResult<_> {
+            let stored = answers.get(key).map(|stored| stored.clone_ref(py));
+            let hit = stored.map(|stored| Py::new(py, Hit::new(stored, signature_length)));
+            hit.transpose()
+        };
         if let Some((key, _)) = machine.stale() {
-            *record = answers.get(key).map(|stored| stored.clone_ref(py));
+            *page = read(key)?;
         }
         if let Some(key) = machine.hit() {
-            *record = answers.get(key).map(|stored| stored.clone_ref(py));
+            *page = read(key)?;
         } else if machine.miss().is_some() {
             // Item by item: a watched META notes who copies it.
             let copy = PyDict::new(py);
@@ -133,26 +138,23 @@ impl LookUp {
 
     /// The page that answers, if one does.
     #[getter]
-    fn hit(&self, py: Python<'_>) -> Option<Hit> {
+    fn hit(&self, py: Python<'_>) -> Option<Py<Hit>> {
         let state = self.state();
         state.machine.hit()?;
-        let signature_length = state.machine.signature_length();
-        Some(Hit::new(
-            state.record.as_ref()?.clone_ref(py),
-            signature_length,
-        ))
+        Some(state.page.as_ref()?.clone_ref(py))
     }
 
     /// When the page was stored that answers, when it ends, and its body, if it is the record of
     /// that identity.
     fn repeat<'py>(&self, py: Python<'py>, identity: &[u8]) -> PyResult<Option<Again<'py>>> {
-        self.hit(py).map_or(Ok(None), |hit| hit.again(py, identity))
+        self.hit(py)
+            .map_or(Ok(None), |hit| hit.get().again(py, identity))
     }
 
     /// The page that may be served although it is stale: while another request renders it, or in
     /// place of an error.
     #[pyo3(signature = (*, on_error))]
-    fn stale(&self, py: Python<'_>, on_error: bool) -> Option<Hit> {
+    fn stale(&self, py: Python<'_>, on_error: bool) -> Option<Py<Hit>> {
         let state = self.state();
         let (_, found) = state.machine.stale()?;
         let may = if on_error {
@@ -160,11 +162,7 @@ impl LookUp {
         } else {
             found.while_revalidate
         };
-        let record = may.then_some(state.record.as_ref())??;
-        Some(Hit::new(
-            record.clone_ref(py),
-            state.machine.signature_length(),
-        ))
+        Some(may.then_some(state.page.as_ref())??.clone_ref(py))
     }
 
     /// Since when the page is stale, in seconds since the epoch.

@@ -46,6 +46,12 @@ impl Stored {
         whole.get(self.start..self.end).unwrap_or(whole)
     }
 
+    /// The same without so many bytes at its end.
+    pub(super) fn without_end(mut self, length: usize) -> Self {
+        self.end = self.end.saturating_sub(length).max(self.start);
+        self
+    }
+
     pub(super) fn clone_ref(&self, py: Python<'_>) -> Self {
         Self {
             bytes: self.bytes.clone_ref(py),

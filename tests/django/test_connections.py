@@ -242,6 +242,23 @@ def test_what_the_site_says_of_its_client_stands(backend: Backend, settings: Any
     assert client.timeout == 0.5
 
 
+@pytest.mark.parametrize("backend", ["redis"], indirect=True)
+@pytest.mark.parametrize("said", [{}, {"socket_read_size": 1024}])
+def test_redis_is_read_in_large_pieces_unless_the_site_says_otherwise(
+    backend: Backend, settings: Any, said: dict[str, Any]
+) -> None:
+    settings.CACHES = {"default": {**settings.CACHES["default"], "OPTIONS": said}}
+
+    async def under_asgi() -> Any:
+        return backends.of("default")
+
+    for ours in (backends.of("default"), asyncio.run(under_asgi())):
+        pool = ours._cache.get_client().connection_pool
+        assert pool.connection_kwargs["socket_read_size"] == said.get(
+            "socket_read_size", 256 * 1024
+        )
+
+
 def test_what_cannot_be_shared_is_djangos(settings: Any) -> None:
     memcached = "django.core.cache.backends.memcached.PyMemcacheCache"
     settings.CACHES = {

@@ -1,0 +1,73 @@
+"""What a request holds in memory until its end."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import tracemalloc
+from typing import Any
+
+import pytest
+import viewcache
+from backends import Backend
+from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory
+from viewcache.decorators import cache_page
+
+ALL = pytest.mark.parametrize("backend", ["locmem", "redis", "memcached"], indirect=True)
+PAGE = "x" * 500_000
+
+
+def _kept_by(site: Any, status: str) -> int:
+    """Bytes that the request holds, whose response is gone."""
+    request = RequestFactory().get("/")
+    tracemalloc.start()
+    try:
+        response = site(request)
+        assert response.content.decode().strip("0") == PAGE
+        assert request.__dict__["_viewcache"].status == status
+        del response
+        return tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+
+@ALL
+@pytest.mark.parametrize("text", ["", "with a slot"])
+def test_a_request_keeps_nothing_of_the_page_that_answers_it(backend: Backend, text: str) -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(PAGE + (viewcache.slot(request, "zero", _zero) if text else ""))
+
+    site = cache_page(60)(view)
+    site(RequestFactory().get("/"))
+    assert _kept_by(site, "hit") < len(PAGE) / 2
+
+
+def _zero(request: HttpRequest) -> str:
+    return "0"
+
+
+@ALL
+@pytest.mark.parametrize("on_error", [False, True])
+def test_nor_of_one_that_is_stale(backend: Backend, on_error: bool) -> None:
+    kept: list[int] = []
+    calls = itertools.count()
+
+    def view(request: HttpRequest) -> HttpResponse:
+        call = next(calls)
+        if call == 1 and not on_error:
+            # In a thread of its own: it is another visitor.
+            thread = threading.Thread(target=lambda: kept.append(_kept_by(site, "stale")))
+            thread.start()
+            thread.join()
+        return HttpResponse(PAGE, status=500 if call and on_error else 200)
+
+    site = cache_page(60, stale_while_revalidate=60, stale_if_error=60)(view)
+    site(RequestFactory().get("/"))
+    viewcache.expire(path="/", soft=True)
+    if on_error:
+        kept.append(_kept_by(site, "stale"))
+    else:
+        site(RequestFactory().get("/"))
+    assert len(kept) == 1
+    assert kept[0] < len(PAGE) / 2
