@@ -80,13 +80,15 @@ def pages(
     for group, server in servers.items():
         for size in sizes:
             contenders = {
-                (package, backend): _contender(chain, backend, size, case)
+                (package, backend): _contender(chain, alias, size, case)
                 for backend in project.BACKENDS[group]
                 if backend in caches.settings
-                for package, chain in project.chains(backend).items()
+                for package in project.PACKAGES
                 # Django's own backend is where all of them are compared.
                 if package in ("django", "viewcache") or backend == group
-                if _works((package, backend), chain)
+                for alias in [project.alias(backend, package)]
+                for chain in [project.chains(alias).get(package)]
+                if chain is not None and _works(alias, chain)
             }
             times = interleaved({"@".join(name): c for name, c in contenders.items()}, rounds)
             for package, backend in contenders:
@@ -106,13 +108,13 @@ _STEP = 10_000_000
 _first = itertools.count(1)
 
 
-def _contender(chain: Chain, backend: str, size: int, case: str) -> Contender:
-    within = partial(_default_cache, backend)
+def _contender(chain: Chain, alias: str, size: int, case: str) -> Contender:
+    within = partial(_default_cache, alias)
     with within():
         # A variant for each request is a miss of a path that is known.
         vary = "Accept-Language, Cookie" if case == "hit" else "Accept-Language, Cookie, X-Variant"
         handler = chain(project.View(size, vary))
-        close = caches[backend].close
+        close = caches[alias].close
 
     def call(request: HttpRequest) -> HttpResponse:
         response = handler(request)
@@ -127,21 +129,21 @@ def _contender(chain: Chain, backend: str, size: int, case: str) -> Contender:
         more = {} if case == "hit" else {"HTTP_X_VARIANT": str(next(numbers))}
         return project.request(path, **more)
 
-    return Contender(prepare, call, within, is_alone=backend == "locmem")
+    return Contender(prepare, call, within, is_alone=alias.startswith("locmem"))
 
 
 @contextmanager
-def _default_cache(backend: str) -> Iterator[None]:
-    with override_settings(CACHE_MIDDLEWARE_ALIAS=backend, WAGTAIL_CACHE_BACKEND=backend):
+def _default_cache(alias: str) -> Iterator[None]:
+    with override_settings(CACHE_MIDDLEWARE_ALIAS=alias, WAGTAIL_CACHE_BACKEND=alias):
         yield
 
 
-def _works(name: tuple[str, str], chain: Chain) -> bool:
-    """Does it keep pages in this backend at all? (Some serializers take no response.)"""
+def _works(alias: str, chain: Chain) -> bool:
+    """Does it keep pages in this cache at all? (Some serializers take no response.)"""
     view = project.View(1)
     why = "it serves no page from it"
-    with _default_cache(name[1]):
-        caches[name[1]].clear()
+    with _default_cache(alias):
+        caches[alias].clear()
         try:
             handler = chain(view)
             handler(project.request("/works/"))
@@ -150,7 +152,7 @@ def _works(name: tuple[str, str], chain: Chain) -> bool:
                 return True
         except Exception as fault:
             why = f"{type(fault).__name__}: {fault}"[:100]
-    print(f"left out: {name[0]} with {name[1]}: {why}")
+    print(f"left out: {alias}: {why}")
     return False
 
 

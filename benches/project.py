@@ -26,6 +26,15 @@ BACKENDS = {
 }
 
 
+#: What is put around a view, see chains().
+PACKAGES = ("django", "viewcache", "django-fancy-cache", "wagtail-cache")
+
+
+def alias(backend: str, package: str) -> str:
+    """The name of this backend as this package alone uses it, with connections of its own."""
+    return f"{backend}.{package}"
+
+
 def has(dotted: str) -> bool:
     """Is the package of this dotted path installed?"""
     return find_spec(dotted.partition(".")[0]) is not None
@@ -33,19 +42,21 @@ def has(dotted: str) -> bool:
 
 def set_up(locations: dict[str, str], **more: Any) -> None:
     """
-    Configure Django with every backend that is there, each under its own name, and these settings.
+    Configure Django with every backend that is there, each under its own name and once more for
+    each package, and these settings.
     """
     caches = {
-        name: {
+        used_as: {
             "BACKEND": path,
             "LOCATION": where,
             # Backends of one server do not read each other's serialization.
-            "KEY_PREFIX": name,
+            "KEY_PREFIX": used_as,
             "OPTIONS": _options(name),
         }
         for group, where in locations.items()
         for name, path in BACKENDS[group].items()
         if has(path)
+        for used_as in (name, *(alias(name, package) for package in PACKAGES))
     }
     usual = {
         "ALLOWED_HOSTS": ["www.example.com", ".example.org"],
