@@ -13,6 +13,7 @@ mod hit;
 mod inventory;
 mod keys;
 mod lookup;
+mod parameters;
 mod queries;
 mod scopes;
 mod site;

@@ -3,8 +3,9 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyInt, PyList, PyString, PyTuple};
+use pyo3::types::{PyString, PyTuple};
 
+use super::parameters::{comparable, items, parameter, texts, value_text_of};
 use crate::scope;
 use crate::sql::{
     self, Analyser, Analysis, ByValue, Column, Control, Dialect, Findable, Given, Kind, PinTerm,
@@ -24,17 +25,18 @@ pub struct Queries {
     rows_limit: usize,
 }
 
-/// A column that rows are found by: its name, whether it is text (else integers or UUIDs), the characters that it holds at most,
-/// and whether no two rows have the same value.
+/// A column that rows are found by: its name, whether it is text (else integers or UUIDs), the
+/// characters that it holds at most, and whether no two rows have the same value.
 type FindableColumn = (String, bool, Option<usize>, bool);
 
-/// Rows that are found by a value: table, column, value, the scopes of what is found by it, the place of the
-/// primary key in a row of the result, and whether one row has it at most.
+/// Rows that are found by a value: table, column, value, the scopes of what is found by it, the
+/// place of the primary key in a row of the result, and whether one row has it at most.
 type Sought = (String, String, Py<PyAny>, Vec<String>, Option<usize>, bool);
 
 /// Scopes read, scopes written, other names read (tables or views), tables whose new rows the
-/// database numbers, whether a transaction begins (`false`: the open one ends), why the statement was not understood with whether
-/// it may write, and rows that are found by a value, whose own scopes are not among those read.
+/// database numbers, whether a transaction begins (`false`: the open one ends), why the statement
+/// was not understood with whether it may write, and rows that are found by a value, whose own
+/// scopes are not among those read.
 type Found = (
     Vec<String>,
     Vec<String>,
@@ -348,13 +350,7 @@ impl Queries {
                 return None;
             }
             for set in sets {
-                let (value, list) = parameter(set, term)?;
-                let items = if list {
-                    value.try_iter().and_then(Iterator::collect).ok()?
-                } else {
-                    vec![value]
-                };
-                for item in items {
+                for item in items(set, term)? {
                     // Nothing is equal to a NULL.
                     if !item.is_none() {
                         add(&comparable(&item, column.kind)?);
@@ -385,15 +381,7 @@ impl Queries {
                 return add(text);
             }
             sets.iter().all(|set| {
-                let Some((value, list)) = parameter(set, term) else {
-                    return false;
-                };
-                let items = if list {
-                    value.try_iter().and_then(Iterator::collect)
-                } else {
-                    Ok(vec![value])
-                };
-                items.is_ok_and(|items: Vec<_>| {
+                items(set, term).is_some_and(|items| {
                     items.iter().all(|item| {
                         unnamed |= item.is_none();
                         item.is_none() || value_text_of(item).is_some_and(|text| add(&text))
@@ -426,7 +414,7 @@ fn rows(terms: &[PinTerm], sets: &[Bound<'_, PyAny>], limit: usize) -> Option<Ve
         rows.extend(row_texts(terms, |_| None)?);
     }
     for set in sets {
-        rows.extend(row_texts(terms, |term| values(set, term))?);
+        rows.extend(row_texts(terms, |term| texts(set, term))?);
         if rows.len() > limit {
             return None;
         }
@@ -439,73 +427,6 @@ fn row_scopes(table: &str, rows: Option<Vec<String>>) -> impl Iterator<Item = St
     let any = rows.is_none().then(|| scope::of_rows(table));
     let named = rows.into_iter().flatten();
     named.map(|row| scope::of_row(table, &row)).chain(any)
-}
-
-/// What of a parameter every collation tells apart; nothing where the database may make something else of it.
-fn comparable(value: &Bound<'_, PyAny>, kind: Kind) -> Option<String> {
-    let text = match kind {
-        // Not of a class of its own, of which a driver may think otherwise.
-        Kind::Text(_) => value
-            .cast_exact::<PyString>()
-            .ok()?
-            .to_cow()
-            .ok()?
-            .into_owned(),
-        Kind::Key => value_text_of(value)?,
-    };
-    value_text(&text, kind).map(std::borrow::Cow::into_owned)
-}
-
-/// A parameter, and whether it is a list of keys.
-fn parameter<'py>(params: &Bound<'py, PyAny>, term: &PinTerm) -> Option<(Bound<'py, PyAny>, bool)> {
-    let (value, list) = match term {
-        PinTerm::Literal(_) => return None,
-        PinTerm::Param(at) => (params.get_item(at).ok()?, false),
-        PinTerm::ParamList(at) => (params.get_item(at).ok()?, true),
-        PinTerm::NamedParam(name) => (params.cast::<PyDict>().ok()?.get_item(name).ok()??, false),
-        PinTerm::NamedParamList(name) => {
-            (params.cast::<PyDict>().ok()?.get_item(name).ok()??, true)
-        }
-    };
-    Some((value, list))
-}
-
-/// The texts of a parameter, where it is a number, a text or a UUID, or a list of those.
-fn values(params: &Bound<'_, PyAny>, term: &PinTerm) -> Option<Vec<String>> {
-    let (value, list) = parameter(params, term)?;
-    if !list {
-        return Some(vec![value_text_of(&value)?]);
-    }
-    if !value.is_instance_of::<PyList>() && !value.is_instance_of::<PyTuple>() {
-        return None;
-    }
-    value
-        .try_iter()
-        .ok()?
-        .map(|item| value_text_of(&item.ok()?))
-        .collect()
-}
-
-fn value_text_of(value: &Bound<'_, PyAny>) -> Option<String> {
-    if let Ok(text) = value.cast::<PyString>() {
-        return text.to_cow().ok().map(std::borrow::Cow::into_owned);
-    }
-    if value.is_instance_of::<PyInt>() && !value.is_instance_of::<PyBool>() {
-        // Not str(), which is a name for the members of some enumerations.
-        return value
-            .extract::<i128>()
-            .ok()
-            .map(|number| number.to_string());
-    }
-    if value.get_type().name().ok()? == "UUID" {
-        return value
-            .str()
-            .ok()?
-            .to_cow()
-            .ok()
-            .map(std::borrow::Cow::into_owned);
-    }
-    None
 }
 
 /// The scopes of the rows around the one that the database numbered last: an insert may have added
