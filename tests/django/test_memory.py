@@ -71,3 +71,25 @@ def test_nor_of_one_that_is_stale(backend: Backend, on_error: bool) -> None:
         site(RequestFactory().get("/"))
     assert len(kept) == 1
     assert kept[0] < len(PAGE) / 2
+
+
+@ALL
+def test_what_was_let_go_is_no_empty_page(backend: Backend) -> None:
+    site = cache_page(60)(lambda request: HttpResponse(PAGE, headers={"X-A": "b"}))
+    requests = [RequestFactory().get("/") for _ in range(2)]
+    for request in requests:
+        site(request)
+    lookup = requests[1].__dict__["_viewcache"].lookup
+    hit = lookup.hit
+    hit.let_go()
+    status, _, headers, *_ = hit.head()
+    assert (status, dict(headers)["X-A"], hit.size) == (200, "b", len(PAGE))
+    assert (hit.slots, hit.tags) == ([], [])
+    for ask in (
+        lambda: hit.body,
+        lambda: hit.ready(0, with_body=True),
+        lambda: hit.fill([]),
+        lambda: lookup.repeat(hit.identity),
+    ):
+        with pytest.raises(ValueError, match="let go"):
+            ask()
