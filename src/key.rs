@@ -138,6 +138,15 @@ pub fn hex(bytes: &[u8]) -> String {
     text
 }
 
+/// One of our keys: what it is the key of, and a digest.
+#[must_use]
+pub fn named(kind: &str, digest: &[u8]) -> String {
+    let mut text = String::with_capacity(kind.len() + 2 * digest.len());
+    text.push_str(kind);
+    push_hex(&mut text, digest);
+    text
+}
+
 /// Digests to hexadecimal, a piece at a time: one check that it is text, not one for each digit.
 pub fn push_hex(text: &mut String, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";

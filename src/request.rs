@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::cookie;
 use crate::glob::Globs;
-use crate::key::{Fields, hex};
+use crate::key::{self, Fields};
 use crate::query;
 use crate::recipe::{Cookies, Recipe};
 use crate::signer::Signer;
@@ -150,7 +150,7 @@ impl Request {
     /// The cache key of the URL's recipe.
     #[must_use]
     pub fn recipe_key(&self) -> String {
-        format!("viewcache.r1.{}", hex(&self.url))
+        key::named("viewcache.r1.", &self.url)
     }
 
     /// The digest of this request as seen by a recipe: the page's key, and its fingerprint. The
@@ -210,7 +210,7 @@ fn named(fields: &mut Fields, names: &BTreeSet<String>, header: &str, ignored: &
 /// The cache key of a page.
 #[must_use]
 pub fn page_key(digest: &[u8; 32]) -> String {
-    format!("viewcache.p1.{}", hex(digest))
+    key::named("viewcache.p1.", digest)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use percent_encoding::{percent_decode, percent_encode_byte};
 
 use crate::error::Error;
-use crate::key::{Fields, hex};
+use crate::key::{Fields, named};
 use crate::sql::row_bucket;
 
 /// Characters of a tag. Longer ones are refused: a name that nobody reads is a bug.
@@ -30,7 +30,7 @@ pub fn key(site: &[u8; 32], scope: &str) -> String {
     fields.bytes(site);
     fields.text(scope);
     // 128 bits: a clash would only expire too much.
-    format!("viewcache.g1.{}", hex(&fields.digest()[..16]))
+    named("viewcache.g1.", &fields.digest()[..16])
 }
 
 /// The scopes that a page at this (decoded) path reads, or `None` where it is beyond the limits.
@@ -42,9 +42,9 @@ pub fn chain(path: &str) -> Option<Vec<String>> {
     let mut scopes: Vec<String> = path
         .match_indices('/')
         .filter(|(at, _)| at + 1 < path.len())
-        .map(|(at, _)| format!("tree:{}", &path[..=at]))
+        .map(|(at, _)| ["tree:", &path[..=at]].concat())
         .collect();
-    scopes.push(format!("path:{path}"));
+    scopes.push(["path:", path].concat());
     Some(scopes)
 }
 

@@ -6,6 +6,7 @@ Nothing here does I/O, except the three functions that are handed Django cache o
 """
 
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any, final
 
 from django.core.cache.backends.base import BaseCache
@@ -70,8 +71,8 @@ class Django:
         uri: Sequence[tuple[str, Any]],
         wsgi_scheme: Any,
         validate: tuple[Any, Any],
-        language: Any,
-        zone: Any,
+        language: ModuleType,
+        zone: ModuleType,
         local: type,
         variable: type,
         getattr: Any,
@@ -211,10 +212,10 @@ class LookUp:
     @property
     def hit(self) -> Hit | None:
         """The page that answers, if one does."""
-    def repeat(self, identity: bytes) -> tuple[float, float, bytes] | None:
+    def repeat(self, identity: bytes, now: float) -> tuple[int, int, bytes] | None:
         """
-        When the page was stored that answers and when it ends, in seconds since the epoch, and its
-        body without its slots, if it is the record of that identity.
+        The age of the page that answers and for how long it lasts, in whole seconds at this time,
+        and its body without its slots, if it is the record of that identity.
         """
     def stale(self, *, on_error: bool) -> Hit | None:
         """
@@ -370,7 +371,6 @@ class Early:
         site: Site,
         meta: dict[str, Any],
         kind: type[HttpRequest],
-        *,
         scheme: str,
         path: str,
         query: str,

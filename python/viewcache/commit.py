@@ -66,6 +66,11 @@ def _write(written: Mapping[Write, Iterable[str]], connection: BaseDatabaseWrapp
 _batches: WeakKeyDictionary[BaseDatabaseWrapper, WeakSet[_Batch]] = WeakKeyDictionary()
 
 
+#: What they hold: a request asks twice whether there is anything, and their own ``__len__()`` is
+#: Python.
+_held_by_batches: Mapping[Any, Any] = cast(Any, _batches).data
+
+
 def gather(scopes: Iterable[str], connection: BaseDatabaseWrapper, write: Write) -> None:
     """
     Have these scopes written when the open transaction commits, once for all that it gathers.
@@ -98,9 +103,9 @@ def gather(scopes: Iterable[str], connection: BaseDatabaseWrapper, write: Write)
 
 def dirty() -> set[str]:
     """The scopes that this thread's open transactions are going to expire."""
-    if not _batches and not _waiting:
-        return set()
     found: set[str] = set()
+    if not (_held_by_batches or _held_by_waiting):
+        return found
     for connection in connections.all(initialized_only=True):
         gathered = _gathered(connection)
         if connection.in_atomic_block:
@@ -118,6 +123,9 @@ def dirty() -> set[str]:
 _waiting: WeakKeyDictionary[BaseDatabaseWrapper, tuple[dict[str, None], Write]] = (
     WeakKeyDictionary()
 )
+
+
+_held_by_waiting: Mapping[Any, Any] = cast(Any, _waiting).data
 
 
 def _wait(scopes: Iterable[str], connection: BaseDatabaseWrapper, write: Write) -> None:
@@ -155,7 +163,7 @@ def _commit(connection: ref[BaseDatabaseWrapper]) -> None:
 
 def is_waiting(connection: BaseDatabaseWrapper) -> bool:
     """Is there anything to write once somebody's own transaction is over?"""
-    return len(_waiting) > 0 and connection in _waiting
+    return bool(_held_by_waiting) and connection in _waiting
 
 
 def settle(connection: BaseDatabaseWrapper) -> None:

@@ -68,16 +68,16 @@ impl LookUp {
             self.seen = self.seen.max(page.stored_at);
             match standing {
                 Standing::Fresh => {
-                    self.stage = Stage::Hit(at);
+                    self.stage = Stage::Hit(at, page.outline());
                     return;
                 }
-                Standing::Stale(found) => stale = stale.or(Some((at, found))),
+                Standing::Stale(found) => stale = stale.or(Some((at, page.outline(), found))),
                 Standing::Since(keys) => moments.extend(keys),
                 Standing::Useless(miss) => best = miss,
             }
         }
-        self.stage = if let Some((at, stale)) = stale {
-            Stage::Stale(at, stale)
+        self.stage = if let Some((at, outline, stale)) = stale {
+            Stage::Stale(at, outline, stale)
         } else if moments.is_empty() {
             Stage::Missed(best)
         } else {

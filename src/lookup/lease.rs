@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Found, LookUp, Scope};
-use crate::key::{Fields, hex};
+use crate::key::{Fields, named};
 use crate::recipe::{Cookies, Known, Recipe};
 use crate::record::{self, Page, Slot, Windows};
 use crate::request::{Headers, Method, page_key};
@@ -56,7 +56,7 @@ impl LookUp {
             fields.text(scope.text());
             fields.bytes(&scope.generation.unwrap_or_default().to_le_bytes());
         }
-        format!("viewcache.t1.{}", hex(&fields.digest()[..16]))
+        named("viewcache.t1.", &fields.digest()[..16])
     }
 
     /// The lease: scopes that the page reads from here on. Their generations are read (see

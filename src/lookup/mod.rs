@@ -25,6 +25,7 @@ pub use stale::Stale;
 
 use crate::guard::Guards;
 use crate::recipe::{Known, Memory, Recipe};
+use crate::record::Outline;
 use crate::request::{Headers, Method, Request, Site, page_key};
 use crate::scope;
 use scopes::{Scope, Scopes};
@@ -50,9 +51,9 @@ enum Stage {
     Third,
     /// The page was softly expired, and it matters when.
     Moments,
-    Hit(usize),
+    Hit(usize, Outline),
     /// Not fresh, and may be served for a while.
-    Stale(usize, Stale),
+    Stale(usize, Outline, Stale),
     Missed(Miss),
 }
 
@@ -121,7 +122,7 @@ impl LookUp {
                 pages.collect(),
                 self.moments.iter().map(|(key, _)| key.as_str()).collect(),
             ),
-            Stage::Hit(_) | Stage::Stale(..) | Stage::Missed(_) => (Vec::new(), Vec::new()),
+            Stage::Hit(..) | Stage::Stale(..) | Stage::Missed(_) => (Vec::new(), Vec::new()),
         }
     }
 
@@ -136,7 +137,7 @@ impl LookUp {
         }
         if !matches!(
             self.stage,
-            Stage::Hit(_) | Stage::Stale(..) | Stage::Missed(_)
+            Stage::Hit(..) | Stage::Stale(..) | Stage::Missed(_)
         ) {
             self.judge(found, now);
         }
@@ -146,7 +147,7 @@ impl LookUp {
     #[must_use]
     pub fn hit(&self) -> Option<&str> {
         match self.stage {
-            Stage::Hit(at) => self.pages.get(at).map(|(key, _)| key.as_str()),
+            Stage::Hit(at, _) => self.pages.get(at).map(|(key, _)| key.as_str()),
             _ => None,
         }
     }
@@ -155,7 +156,18 @@ impl LookUp {
     #[must_use]
     pub fn stale(&self) -> Option<(&str, &Stale)> {
         match &self.stage {
-            Stage::Stale(at, stale) => Some((self.pages.get(*at)?.0.as_str(), stale)),
+            Stage::Stale(at, _, stale) => Some((self.pages.get(*at)?.0.as_str(), stale)),
+            _ => None,
+        }
+    }
+
+    /// The key of the page that answers, or may although it is not fresh, and what its record says.
+    #[must_use]
+    pub fn found(&self) -> Option<(&str, Outline)> {
+        match self.stage {
+            Stage::Hit(at, outline) | Stage::Stale(at, outline, _) => {
+                Some((self.pages.get(at)?.0.as_str(), outline))
+            }
             _ => None,
         }
     }
@@ -190,7 +202,7 @@ impl LookUp {
     pub fn miss(&self) -> Option<&Miss> {
         match &self.stage {
             Stage::Missed(miss) => Some(miss),
-            Stage::Stale(_, stale) => Some(&stale.why),
+            Stage::Stale(_, _, stale) => Some(&stale.why),
             _ => None,
         }
     }

@@ -19,7 +19,10 @@ pub struct LocalMemory {
     /// The ordered dictionary of its entries, and when each ends.
     entries: Py<PyDict>,
     ends: Py<PyDict>,
-    lock: Py<PyAny>,
+    /// Its `move_to_end()`.
+    move_to_end: Py<PyAny>,
+    /// The lock's `acquire()` and `release()`.
+    lock: (Py<PyAny>, Py<PyAny>),
     /// What stands before a key in its name in the cache; or what makes the name of it.
     name: Py<PyAny>,
     originals: Vec<Original>,
@@ -36,13 +39,17 @@ impl LocalMemory {
         loads: Py<PyAny>,
     ) -> PyResult<Self> {
         let py = cache.py();
-        let dictionary = |name| -> PyResult<Py<PyDict>> {
-            Ok(cache.getattr(name)?.cast_into::<PyDict>()?.unbind())
-        };
+        let dictionary = |name| -> PyResult<_> { Ok(cache.getattr(name)?.cast_into::<PyDict>()?) };
+        let entries = dictionary(intern!(py, "_cache"))?;
+        let lock = cache.getattr(intern!(py, "_lock"))?;
         Ok(Self {
-            entries: dictionary(intern!(py, "_cache"))?,
-            ends: dictionary(intern!(py, "_expire_info"))?,
-            lock: cache.getattr(intern!(py, "_lock"))?.unbind(),
+            move_to_end: entries.getattr(intern!(py, "move_to_end"))?.unbind(),
+            entries: entries.unbind(),
+            ends: dictionary(intern!(py, "_expire_info"))?.unbind(),
+            lock: (
+                lock.getattr(intern!(py, "acquire"))?.unbind(),
+                lock.getattr(intern!(py, "release"))?.unbind(),
+            ),
             name,
             originals,
             loads,
@@ -102,10 +109,10 @@ impl LocalMemory {
             return Ok(None);
         }
         let names = self.names(py, keys)?;
-        let lock = self.lock.bind(py);
-        lock.call_method0(intern!(py, "acquire"))?;
+        let (acquire, release) = &self.lock;
+        acquire.call0(py)?;
         let found: PyResult<Vec<_>> = names.iter().map(|name| self.find(name, now)).collect();
-        lock.call_method0(intern!(py, "release"))?;
+        release.call0(py)?;
         found.map(Some)
     }
 
@@ -137,9 +144,11 @@ impl LocalMemory {
             self.ends.bind(py).del_item(name)?;
             return Ok(None);
         }
-        let value = entries.as_any().get_item(name)?;
-        entries.call_method1(intern!(py, "move_to_end"), (name, false))?;
-        Ok(Some(value))
+        let value = entries.get_item(name)?;
+        if value.is_some() {
+            self.move_to_end.bind(py).call1((name, false))?;
+        }
+        Ok(value)
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyString, PyTuple, PyType};
+use pyo3::types::{PyBool, PyDict, PyModule, PyString, PyType};
 
 use crate::cookie::strip;
 
@@ -26,6 +26,14 @@ struct Judged {
 /// Something of a class that has to be Django's own.
 type Original = (Py<PyString>, Py<PyAny>);
 
+/// A module of Django's that keeps in its `_active` what was activated, if anything was.
+struct Active {
+    /// What is in the module.
+    names: Py<PyDict>,
+    /// The `Local` that was there last, and the `get()` of the variable beneath it.
+    known: Mutex<Option<(Py<PyAny>, Py<PyAny>)>>,
+}
+
 /// Where Django keeps what it is asked for.
 #[pyclass(frozen, module = "viewcache._core")]
 pub struct Django {
@@ -37,9 +45,8 @@ pub struct Django {
     wsgi_scheme: Py<PyAny>,
     /// `django.http.request` and its `validate_host`.
     validate: (Py<PyAny>, Py<PyAny>),
-    /// The modules whose `_active` is the language, and the time zone.
-    language: Py<PyAny>,
-    zone: Py<PyAny>,
+    language: Active,
+    zone: Active,
     /// The class of an asgiref `Local`, and of the variable beneath it.
     local: Py<PyType>,
     variable: Py<PyType>,
@@ -80,8 +87,8 @@ impl Django {
         uri: Vec<Original>,
         wsgi_scheme: Py<PyAny>,
         validate: (Py<PyAny>, Py<PyAny>),
-        language: Py<PyAny>,
-        zone: Py<PyAny>,
+        language: &Bound<'_, PyModule>,
+        zone: &Bound<'_, PyModule>,
         local: Py<PyType>,
         variable: Py<PyType>,
         getattr: Py<PyAny>,
@@ -92,8 +99,8 @@ impl Django {
             uri,
             wsgi_scheme,
             validate,
-            language,
-            zone,
+            language: Active::of(language),
+            zone: Active::of(zone),
             local,
             variable,
             getattr,
@@ -349,7 +356,7 @@ impl Django {
 
     /// The language, as long as none was activated.
     fn unset_language<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyString>> {
-        self.is_unset(self.language.bind(py))
+        self.is_unset(py, &self.language)
             .then(|| text(self.setting(py, intern!(py, "LANGUAGE_CODE"))?))?
     }
 
@@ -358,35 +365,65 @@ impl Django {
         if !self.is_on(py, intern!(py, "USE_TZ"))? {
             return Some(None);
         }
-        let module = self.zone.bind(py);
-        if !self.is_unset(module) {
+        if !self.is_unset(py, &self.zone) {
             return None;
         }
-        let default = module
-            .call_method0(intern!(py, "get_default_timezone"))
-            .ok()?;
+        let name = intern!(py, "get_default_timezone");
+        let default = self.zone.names.bind(py).get_item(name).ok()??;
+        let default = default.call0().ok()?;
         let known = lock(&self.default);
         let (_, name) = known.as_ref().filter(|(zone, _)| default.is(zone))?;
         Some(Some(name.clone()))
     }
 
     /// Was nothing ever activated here? Read anew: Django's tests replace the `Local`.
-    fn is_unset(&self, module: &Bound<'_, PyAny>) -> bool {
-        let py = module.py();
+    fn is_unset(&self, py: Python<'_>, active: &Active) -> bool {
         let unset = || -> PyResult<bool> {
-            let local = module.getattr(intern!(py, "_active"))?;
-            if !local.get_type().is(&self.local) {
+            let Some(get) = active.variable(py, &self.local, &self.variable)? else {
                 return Ok(false);
-            }
-            let storage = local.getattr(intern!(py, "_storage"))?;
-            let variable = storage.getattr(intern!(py, "_data"))?;
-            if !variable.get_type().is(&self.variable) {
-                return Ok(false);
-            }
-            let value =
-                variable.call_method1(intern!(py, "get"), PyTuple::new(py, [py.None()])?)?;
-            Ok(value.is_none())
+            };
+            Ok(get.call1(py, (py.None(),))?.is_none(py))
         };
         unset().unwrap_or(false)
+    }
+}
+
+impl Active {
+    fn of(module: &Bound<'_, PyModule>) -> Self {
+        Self {
+            names: module.dict().unbind(),
+            known: Mutex::new(None),
+        }
+    }
+
+    /// The `get()` of the variable in which the `Local` keeps its values; `None` where what is there
+    /// is none of this class, or keeps them elsewhere.
+    fn variable(
+        &self,
+        py: Python<'_>,
+        local: &Py<PyType>,
+        variable: &Py<PyType>,
+    ) -> PyResult<Option<Py<PyAny>>> {
+        let Some(found) = self.names.bind(py).get_item(intern!(py, "_active"))? else {
+            return Ok(None);
+        };
+        if let Some((known, get)) = &*lock(&self.known)
+            && found.is(known)
+        {
+            return Ok(Some(get.clone_ref(py)));
+        }
+        if !found.get_type().is(local) {
+            return Ok(None);
+        }
+        let storage = found.getattr(intern!(py, "_storage"))?;
+        let data = storage.getattr(intern!(py, "_data"))?;
+        if !data.get_type().is(variable) {
+            return Ok(None);
+        }
+        let get = data.getattr(intern!(py, "get"))?.unbind();
+        let known = (found.unbind(), get.clone_ref(py));
+        let before = lock(&self.known).replace(known);
+        drop(before);
+        Ok(Some(get))
     }
 }

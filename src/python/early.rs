@@ -54,7 +54,7 @@ impl Early {
 
     /// Begins the look-up of a request with this `META`, of which Django would make one of this
     /// class; `None` if it is Django's to answer.
-    #[pyo3(signature = (site, meta, kind, *, scheme, path, query, utf8_cookies, language))]
+    #[pyo3(signature = (site, meta, kind, scheme, path, query, utf8_cookies, language))]
     #[allow(clippy::too_many_arguments)]
     fn look_up(
         &self,

@@ -63,28 +63,20 @@ impl LookUp {
         let headers = Meta::new(&bound, *utf8_cookies);
         machine.receive(answers, &headers, milliseconds(now));
         headers.check()?;
-        let signature_length = machine.signature_length();
-        let read = |key| -> PyResult<_> {
+        if let Some((key, outline)) = machine.found() {
             let stored = answers.get(key).map(|stored| stored.clone_ref(py));
-            let hit = stored.map(|stored| Py::new(py, Hit::new(stored, signature_length)));
-            hit.transpose()
-        };
-        if let Some((key, _)) = machine.stale() {
-            *page = read(key)?;
+            let hit = stored.map(|stored| Hit::new(stored, machine.signature_length(), outline));
+            *page = hit.map(|hit| Py::new(py, hit)).transpose()?;
         }
-        if let Some(key) = machine.hit() {
-            *page = read(key)?;
-        } else if machine.miss().is_some() {
+        if machine.miss().is_some() {
             // Item by item: a watched META notes who copies it.
             let copy = PyDict::new(py);
             for (name, value) in &bound {
                 copy.set_item(name, value)?;
             }
             *meta = copy.unbind();
-        } else {
-            return Ok(true);
         }
-        Ok(false)
+        Ok(machine.hit().is_none() && machine.miss().is_none())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -144,11 +136,16 @@ impl LookUp {
         Some(state.page.as_ref()?.clone_ref(py))
     }
 
-    /// When the page was stored that answers, when it ends, and its body, if it is the record of
-    /// that identity.
-    fn repeat<'py>(&self, py: Python<'py>, identity: &[u8]) -> PyResult<Option<Again<'py>>> {
+    /// The age of the page that answers, for how many seconds it lasts, and its body, if it is the
+    /// record of that identity.
+    fn repeat<'py>(
+        &self,
+        py: Python<'py>,
+        identity: &[u8],
+        now: f64,
+    ) -> PyResult<Option<Again<'py>>> {
         self.hit(py)
-            .map_or(Ok(None), |hit| hit.get().again(py, identity))
+            .map_or(Ok(None), |hit| hit.get().again(py, identity, now))
     }
 
     /// The page that may be served although it is stale: while another request renders it, or in

@@ -301,13 +301,13 @@ def test_each_process_looks_when_it_begins_and_at_intervals(
 
 def test_a_page_is_not_sent_early_before_the_look(settings: Any) -> None:
     outbox.connect()
-    assert not rules.are_receivers_safe()
+    assert not rules.are_receivers_safe(rules.get())
     outbox.look()
-    assert rules.are_receivers_safe()
+    assert rules.are_receivers_safe(rules.get())
     outbox._Clock.looked -= outbox.LOOK_SECONDS
-    assert not rules.are_receivers_safe()
+    assert not rules.are_receivers_safe(rules.get())
     settings.VIEWCACHE = {}
-    assert rules.are_receivers_safe()
+    assert rules.are_receivers_safe(rules.get())
 
 
 def test_while_the_cache_fails_each_process_looks_more_often(

@@ -62,7 +62,7 @@ def asked(
     Django's to answer. ``path`` and ``query`` are decoded as Django decodes them.
     """
     wanted = rules.get()
-    if wanted.refusal or not rules.are_receivers_safe() or commit.dirty():
+    if wanted.refusal or not rules.are_receivers_safe(wanted) or commit.dirty():
         return None
     language = _language(path) if wanted.has_locale else None
     if language == _UNKNOWN:
@@ -71,17 +71,17 @@ def asked(
         conf.site(),
         meta,
         kind,
-        scheme=scheme,
-        path=path,
-        query=query,
-        utf8_cookies=kind is WSGIRequest,
-        language=language,
+        scheme,
+        path,
+        query,
+        kind is WSGIRequest,
+        language,
     )
     key = None if lookup is None else lookup.key
     if lookup is None or key is None:
         return None
     method = meta["REQUEST_METHOD"]
-    return Asked(key, method, lookup, wanted, proofs.known().get(key, method))
+    return Asked(key, method, lookup, wanted, proofs.known().get((key, method)))
 
 
 _UNKNOWN = "\0"
@@ -100,47 +100,44 @@ def _language(path: str) -> str | None:
 
 def look_up(it: Asked) -> Answer | None:
     """The page for this request, if it is one that may be served early."""
-    store = _store(it)
-    if store is None:
+    proof = it.proof
+    if proof is None or not proof.is_proven:
+        return None
+    store = stores.of(it.rules.area.alias)
+    if store.breaker.is_failing and not store.is_allowed(0):
         return None
     try:
         store.answer(it.lookup)
     except Exception as error:
         fault(_visit(it, store), "look up a page", error)
         return None
-    return _answer(it, store)
+    return _answer(it, proof, store)
 
 
 async def alook_up(it: Asked) -> Answer | None:
     """As ``look_up``."""
-    store = _store(it)
-    if store is None:
+    proof = it.proof
+    if proof is None or not proof.is_proven:
+        return None
+    store = stores.of(it.rules.area.alias)
+    if store.breaker.is_failing and not store.is_allowed(0):
         return None
     try:
         await store.aanswer(it.lookup)
     except Exception as error:
         fault(_visit(it, store), "look up a page", error)
         return None
-    return _answer(it, store)
+    return _answer(it, proof, store)
 
 
-def _store(it: Asked) -> Store | None:
-    """Where the page is, if it is worth a look."""
-    if it.proof is None or not it.proof.is_proven:
-        return None
-    store = stores.of(it.rules.area.alias)
-    return None if store.breaker.is_failing and not store.is_allowed(0) else store
-
-
-def _answer(it: Asked, store: Store) -> Answer | None:
+def _answer(it: Asked, proof: Proof, store: Store) -> Answer | None:
     if store.breaker.is_failing:
         store.breaker.answered()
-    known = it.proof
-    if known is None or (again := it.lookup.repeat(known.identity)) is None:
+    again = it.lookup.repeat(proof.identity, time.time())
+    if again is None:
         return None
-    stored_at, expires_at, body = again
-    headers = known.headers_at(time.time(), stored_at, expires_at)
-    answer = Answer(known, headers, body, it, store)
+    age, ttl, body = again
+    answer = Answer(proof, proof.headers_at(age, ttl), body, it, store)
     if it.rules.counts_hits:
         hit_counts.add(answer.visit())
     return answer

@@ -60,13 +60,13 @@ class Proof:
             return replace(self, is_proven=True)
         return Proof(self.identity)
 
-    def headers_at(self, now: float, stored_at: float, expires_at: float) -> list[tuple[str, str]]:
-        """The headers of a hit at this moment."""
-        headers = list(self.headers)
-        headers[self.age_at] = ("Age", str(max(0, int(now - stored_at))))
+    def headers_at(self, age: int, ttl: int) -> list[tuple[str, str]]:
+        """The headers of a hit, so many seconds after the page was stored and before it ends."""
+        headers = [*self.headers]
+        headers[self.age_at] = ("Age", f"{age}")
         if self.ttl_at >= 0:
             name, value = headers[self.ttl_at]
-            headers[self.ttl_at] = (name, f"{value}{int(expires_at - now)}")
+            headers[self.ttl_at] = (name, f"{value}{ttl}")
         return headers
 
 
@@ -108,10 +108,8 @@ class Proofs:
         self._lock = threading.Lock()
         self._weight = 0
         self._known: dict[tuple[str, str], Proof] = {}
-
-    def get(self, key: str, method: str) -> Proof | None:
-        """What is known of this page."""
-        return self._known.get((key, method))
+        #: What is known of a page, by its key and the request's method.
+        self.get = self._known.get
 
     def put(self, key: str, method: str, proof: Proof) -> None:
         """This is known of this page from here on."""

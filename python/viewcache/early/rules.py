@@ -157,13 +157,13 @@ def _refusals(before: list[str]) -> dict[str, Callable[[], bool]]:
 _safe: list[Any] = []
 
 
-def are_receivers_safe() -> bool:
+def are_receivers_safe(rules: Rules) -> bool:
     """
     May ``request_started`` be sent after the look-up? A receiver that is not Django's might have
     changed what is looked up, and an early hit is only known to be one when it is there.
     """
     global _safe
-    if get().is_durable and outbox.is_due():
+    if rules.is_durable and outbox.is_due():
         return False  # what is owed is delivered first
     now: Any = request_started.receivers
     if now == _safe:
