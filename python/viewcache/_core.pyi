@@ -13,6 +13,7 @@ from django.core.cache.backends.base import BaseCache
 from django.http import HttpRequest
 
 __all__ = [
+    "Asked",
     "Django",
     "Early",
     "Fetched",
@@ -22,6 +23,7 @@ __all__ = [
     "LookUp",
     "Names",
     "Plain",
+    "Proof",
     "Queries",
     "Site",
     "UrlPattern",
@@ -212,11 +214,6 @@ class LookUp:
     @property
     def hit(self) -> Hit | None:
         """The page that answers, if one does."""
-    def repeat(self, identity: bytes, now: float) -> tuple[int, int, bytes] | None:
-        """
-        The age of the page that answers and for how long it lasts, in whole seconds at this time,
-        and its body without its slots, if it is the record of that identity.
-        """
     def stale(self, *, on_error: bool) -> Hit | None:
         """
         The page that may be served although it is stale: while another request renders it, or in
@@ -348,11 +345,13 @@ class Inventory:
 @final
 class Early:
     """
-    What the settings ask of a request, so that Django would do nothing with it but look it up.
+    What the settings ask of a request, so that Django would do nothing with it but look it up; and
+    what is known of pages, within these bounds.
 
-    ``active`` asks Django for the language and the time zone that are active. ``needs_https`` and
-    ``needs_www``: it is redirected otherwise. The cookies are those of the session and of the CSRF
-    secret.
+    ``active`` asks Django for the language and the time zone that are active; ``language`` says
+    which language a path is in, and ``None`` where that is a matter of the request. ``needs_https``
+    and ``needs_www``: it is redirected otherwise. The cookies are those of the session and of the
+    CSRF secret.
     """
 
     def __new__(
@@ -360,28 +359,95 @@ class Early:
         django: Django,
         active: Callable[[], tuple[str | None, str | None]],
         *,
+        language: Callable[[str], str | None] | None,
         key_prefix: str,
         needs_https: bool,
         needs_www: bool,
         session_cookie: str,
         secret_cookie: str,
+        memory_entries: int,
+        memory_bytes: int,
     ) -> Early: ...
-    def look_up(
+    def ask(
         self,
         site: Site,
         meta: dict[str, Any],
         kind: type[HttpRequest],
+        *,
         scheme: str,
         path: str,
         query: str,
-        utf8_cookies: bool,
-        language: str | None,
-    ) -> LookUp | None:
+    ) -> Asked | None:
         """
         Begin the look-up of a request with this ``META``, of which Django would make one of this
-        class. ``None`` if it is Django's to answer. ``language`` is that of the path, where it is
-        taken from there. Raises ``UnicodeEncodeError`` for text with lone surrogates.
+        class. ``None`` if it is Django's to answer. ``path`` and ``query`` are decoded as Django
+        decodes them. Raises ``UnicodeEncodeError`` for text with lone surrogates.
         """
+    def ask_wsgi(
+        self, site: Site, environ: dict[str, Any], kind: type[HttpRequest]
+    ) -> Asked | None:
+        """As ``ask()``, of a request as a WSGI server hands it over (PEP 3333)."""
+    def learn(self, asked: Asked, shown: Proof) -> None:
+        """
+        A hit of the page that was asked for has shown this. It is proven once two hits have shown
+        the same, and refused once they have not.
+        """
+    @property
+    def known(self) -> int:
+        """Of how many pages something is known."""
+
+@final
+class Asked:
+    """A request that may be answered early, and what is known of its page."""
+
+    @property
+    def lookup(self) -> LookUp:
+        """Its look-up, which is to be answered."""
+    @property
+    def key(self) -> str:
+        """The key of the page that is asked for."""
+    @property
+    def proof(self) -> Proof | None:
+        """What is known of it."""
+    @property
+    def is_proven(self) -> bool:
+        """Is it known what a hit sends?"""
+    def answer(self, now: float) -> tuple[list[tuple[str, str]], bytes] | None:
+        """
+        Headers and body to send at this time, if the look-up has found the very record of the
+        proof.
+        """
+
+@final
+class Proof:
+    """
+    What a hit of one record sends. Without headers: it is not to be served early.
+
+    What changes with time is left out of ``headers``: the value of ``Age``, and the seconds at the
+    end of the header at ``ttl_at``, if there is one.
+    """
+
+    def __new__(
+        cls,
+        identity: bytes,
+        status: int = 0,
+        phrase: str = "",
+        headers: Sequence[tuple[str, str]] = ...,
+        age_at: int = 0,
+        ttl_at: int | None = None,
+    ) -> Proof: ...
+    @property
+    def identity(self) -> bytes:
+        """That of the record, see ``Hit``."""
+    @property
+    def status(self) -> int:
+        """The status code."""
+    @property
+    def status_line(self) -> str:
+        """Status code and reason phrase, as WSGI wants them."""
+    @property
+    def is_refused(self) -> bool:
+        """Is this record not to be served early?"""
 
 @final
 class Queries:

@@ -19,10 +19,11 @@ from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.core.signals import request_finished, request_started
 from django.urls import set_script_prefix
 
-from . import signals, visit
+from . import _core, conf, signals, visit
 from .early import bounds
-from .early.asked import Answer, Asked, alook_up, asked, learn, observed
+from .early.asked import Answer, alook_up, hit, learn, observed
 from .early.proof import Sent
+from .early.rules import Rules, now
 
 logger = logging.getLogger("viewcache")
 
@@ -54,60 +55,64 @@ class _Early:
         self.application = application
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        it = answer = None
+        rules = it = answer = None
         try:
-            it = _asked(scope)
-            answer = None if it is None else await alook_up(it)
+            if (rules := now()) is not None:
+                it = _ask(rules, scope)
+                answer = None if it is None else await alook_up(it, rules)
         except Exception:
             logger.exception("viewcache could not look up a page early; Django answers.")
-        if answer is not None:
-            await _send(answer, scope, send)
-        elif it is None:
+        if rules is None or it is None:
             await self.application(scope, receive, send)
+        elif answer is not None:
+            await _send(it, rules, answer, scope, send)
         else:
             seen = _Seen(send)
             with observed() as hits:
                 await self.application(scope, receive, seen)
             if seen.is_whole:
-                learn(it, hits, seen.sent)
+                learn(it, rules, hits, seen.sent)
 
 
-def _asked(scope: Scope) -> Asked | None:
+def _ask(rules: Rules, scope: Scope) -> _core.Asked | None:
     if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD") or scope.get("root_path"):
         return None
     # What becomes of a header's name is a matter of Django's security releases.
     request = ASGIRequest(scope, BytesIO())
     meta = request.META
-    return asked(
+    return rules.early.ask(
+        conf.site(),
         meta,
-        kind=ASGIRequest,
+        ASGIRequest,
         scheme=scope.get("scheme") or "http",
         path=request.path,
         query=meta.get("QUERY_STRING") or "",
     )
 
 
-async def _send(answer: Answer, scope: Scope, send: Send) -> None:
+async def _send(it: _core.Asked, rules: Rules, answer: Answer, scope: Scope, send: Send) -> None:
     if not (signals.is_anybody_told() or bounds.has_listeners()):
-        await _respond(answer, send)
-        await bounds.apassed(answer.store)
+        await _respond(it, answer, send)
+        await bounds.apassed(answer[0])
         return
     # As Django's application does: receivers that are no coroutines share a thread.
     async with ThreadSensitiveContext():
         await request_started.asend(sender=ASGIHandler, scope=scope)
         if signals.is_anybody_told():
             set_script_prefix("/")
-            request, made = ASGIRequest(scope, BytesIO()), answer.visit()
+            request, made = ASGIRequest(scope, BytesIO()), hit(it, rules, answer[0])
             visit.attach(request, made)
             await signals.alooked_up(request, made)
-        await _respond(answer, send)
+        await _respond(it, answer, send)
         await sync_to_async(request_finished.send, thread_sensitive=True)(sender=ASGIHandler)
 
 
-async def _respond(answer: Answer, send: Send) -> None:
-    headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in answer.headers]
-    await send({"type": "http.response.start", "status": answer.proof.status, "headers": headers})
-    for chunk, is_last in ASGIHandler.chunk_bytes(answer.body):
+async def _respond(it: _core.Asked, answer: Answer, send: Send) -> None:
+    _, headers, body = answer
+    encoded = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers]
+    assert it.proof is not None
+    await send({"type": "http.response.start", "status": it.proof.status, "headers": encoded})
+    for chunk, is_last in ASGIHandler.chunk_bytes(body):
         await send({"type": "http.response.body", "body": chunk, "more_body": not is_last})
 
 

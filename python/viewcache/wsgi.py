@@ -18,10 +18,11 @@ from django.core.handlers.wsgi import WSGIHandler, WSGIRequest, get_script_name
 from django.http import HttpResponse
 from django.urls import set_script_prefix
 
-from . import signals, visit
+from . import _core, conf, signals, visit
 from .early import bounds
-from .early.asked import Answer, Asked, asked, learn, look_up, observed
+from .early.asked import Answer, hit, learn, look_up, observed
 from .early.proof import Sent
+from .early.rules import Rules, now
 
 logger = logging.getLogger("viewcache")
 
@@ -50,51 +51,46 @@ class _Early:
         self.application = application
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        it = answer = None
+        rules = it = answer = None
         try:
-            it = _asked(environ)
-            answer = None if it is None else look_up(it)
+            if (rules := now()) is not None:
+                it = rules.early.ask_wsgi(conf.site(), environ, WSGIRequest)
+                answer = None if it is None else look_up(it, rules)
         except Exception:
             logger.exception("viewcache could not look up a page early; Django answers.")
-        if answer is not None:
-            return _send(answer, environ, start_response)
-        if it is None:
+        if rules is None or it is None:
             return self.application(environ, start_response)
+        if answer is not None:
+            return _send(it, rules, answer, environ, start_response)
         with observed() as hits:
             response = self.application(environ, start_response)
-        learn(it, hits, lambda: _sent(response))
+        learn(it, rules, hits, lambda: _sent(response))
         return response
 
 
-def _asked(environ: Environ) -> Asked | None:
-    if environ.get("SCRIPT_NAME") or environ.get("SCRIPT_URL") or environ.get("REDIRECT_URL"):
-        return None
-    path, query = environ.get("PATH_INFO", ""), environ.get("QUERY_STRING", "")
-    if not (path.isascii() and query.isascii()):
-        # WSGI hands over bytes as latin-1 (PEP 3333).
-        try:
-            path, query = path.encode("latin-1").decode(), query.encode("latin-1").decode()
-        except UnicodeError:
-            return None
-    scheme = environ["wsgi.url_scheme"]
-    return asked(environ, kind=WSGIRequest, scheme=scheme, path=path, query=query)
-
-
-def _send(answer: Answer, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+def _send(
+    it: _core.Asked,
+    rules: Rules,
+    answer: Answer,
+    environ: Environ,
+    start_response: StartResponse,
+) -> Iterable[bytes]:
+    store, headers, body = answer
     has_listeners = bounds.has_listeners()
     if has_listeners:
         bounds.started(environ)
     if signals.is_anybody_told():
         set_script_prefix(get_script_name(environ))
-        request, made = WSGIRequest(environ), answer.visit()
+        request, made = WSGIRequest(environ), hit(it, rules, store)
         visit.attach(request, made)
         signals.looked_up(request, made)
-    start_response(f"{answer.proof.status} {answer.proof.phrase}", answer.headers)
+    assert it.proof is not None
+    start_response(it.proof.status_line, headers)
     if has_listeners:
-        return _Body(answer.body)
-    bounds.passed(answer.store)
+        return _Body(body)
+    bounds.passed(store)
     # A server sends a list in one piece; for more, granian would go to another thread each time.
-    return [answer.body]
+    return [body]
 
 
 class _Body:

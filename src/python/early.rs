@@ -1,11 +1,13 @@
 //! Requests that may be answered before Django builds them.
 
+use std::borrow::Cow;
+
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyType};
+use pyo3::types::{PyDict, PyString, PyType};
 
 use super::django::{Django, text};
-use super::lookup::LookUp;
+use super::proof::{Asked, Proof, Proofs};
 use super::site::Site;
 use crate::cookie;
 use crate::request::Parts;
@@ -15,48 +17,64 @@ const SESSION_KEY: usize = 8;
 /// A CSRF secret or a token; for another Django sets a new cookie.
 const SECRETS: [usize; 2] = [32, 64];
 
-/// What the settings ask of a request, so that Django would do nothing with it but look it up.
+/// What the settings ask of a request, so that Django would do nothing with it but look it up; and what
+/// is known of pages.
 #[pyclass(frozen, module = "viewcache._core")]
 pub struct Early {
     django: Py<Django>,
     /// Asks Django for the language and the time zone that are active.
     active: Py<PyAny>,
+    /// Says which language a path is in; `None` where that is a matter of the request.
+    language: Option<Py<PyAny>>,
     key_prefix: String,
     needs_https: bool,
     needs_www: bool,
     session_cookie: String,
     secret_cookie: String,
+    proofs: Proofs,
+}
+
+/// The parts of a request's URI, decoded as Django decodes them.
+struct Uri<'a> {
+    scheme: &'a str,
+    path: &'a str,
+    query: &'a str,
 }
 
 #[pymethods]
 impl Early {
     #[new]
-    #[pyo3(signature = (django, active, *, key_prefix, needs_https, needs_www, session_cookie, secret_cookie))]
+    #[pyo3(signature = (django, active, *, language, key_prefix, needs_https, needs_www, session_cookie, secret_cookie, memory_entries, memory_bytes))]
+    #[allow(clippy::too_many_arguments)]
     fn new(
         django: Py<Django>,
         active: Py<PyAny>,
+        language: Option<Py<PyAny>>,
         key_prefix: String,
         needs_https: bool,
         needs_www: bool,
         session_cookie: String,
         secret_cookie: String,
+        memory_entries: usize,
+        memory_bytes: usize,
     ) -> Self {
         Self {
             django,
             active,
+            language,
             key_prefix,
             needs_https,
             needs_www,
             session_cookie,
             secret_cookie,
+            proofs: Proofs::new(memory_entries, memory_bytes),
         }
     }
 
     /// Begins the look-up of a request with this `META`, of which Django would make one of this
     /// class; `None` if it is Django's to answer.
-    #[pyo3(signature = (site, meta, kind, scheme, path, query, utf8_cookies, language))]
-    #[allow(clippy::too_many_arguments)]
-    fn look_up(
+    #[pyo3(signature = (site, meta, kind, *, scheme, path, query))]
+    fn ask(
         &self,
         site: &Site,
         meta: Bound<'_, PyDict>,
@@ -64,11 +82,82 @@ impl Early {
         scheme: &str,
         path: &str,
         query: &str,
-        utf8_cookies: bool,
-        language: Option<String>,
-    ) -> PyResult<Option<LookUp>> {
+    ) -> PyResult<Option<Asked>> {
+        let uri = Uri {
+            scheme,
+            path,
+            query,
+        };
+        self.begin(site, meta, kind, &uri, false)
+    }
+
+    /// As `ask`, of a request as a WSGI server hands it over.
+    fn ask_wsgi(
+        &self,
+        site: &Site,
+        environ: Bound<'_, PyDict>,
+        kind: &Bound<'_, PyType>,
+    ) -> PyResult<Option<Asked>> {
+        let py = environ.py();
+        for name in [
+            intern!(py, "SCRIPT_NAME"),
+            intern!(py, "SCRIPT_URL"),
+            intern!(py, "REDIRECT_URL"),
+        ] {
+            if let Some(value) = environ.get_item(name)?
+                && value.is_truthy()?
+            {
+                return Ok(None);
+            }
+        }
+        let read = |name| -> PyResult<_> {
+            let value = environ.get_item(name)?;
+            Ok(value.map_or_else(|| Some(PyString::new(py, "")), text))
+        };
+        let (Some(scheme), Some(path), Some(query)) = (
+            read(intern!(py, "wsgi.url_scheme"))?,
+            read(intern!(py, "PATH_INFO"))?,
+            read(intern!(py, "QUERY_STRING"))?,
+        ) else {
+            return Ok(None);
+        };
+        let (Ok(scheme), Some(path), Some(query)) =
+            (scheme.to_str(), from_wsgi(&path), from_wsgi(&query))
+        else {
+            return Ok(None);
+        };
+        let uri = Uri {
+            scheme,
+            path: &path,
+            query: &query,
+        };
+        self.begin(site, environ.clone(), kind, &uri, true)
+    }
+
+    /// A hit of the page that was asked for has shown this.
+    fn learn(&self, asked: &Asked, shown: &Proof, py: Python<'_>) -> PyResult<()> {
+        self.proofs.put(py, asked, shown)
+    }
+
+    /// Of how many pages something is known.
+    #[getter]
+    fn known(&self) -> usize {
+        self.proofs.len()
+    }
+}
+
+impl Early {
+    fn begin(
+        &self,
+        site: &Site,
+        meta: Bound<'_, PyDict>,
+        kind: &Bound<'_, PyType>,
+        uri: &Uri<'_>,
+        is_wsgi: bool,
+    ) -> PyResult<Option<Asked>> {
+        let py = meta.py();
         let django = self.django.get();
-        let Some(method) = method_of(&meta).filter(|_| is_plain(&meta, path)) else {
+        let Some(method) = method_of(&meta).filter(|_| is_plain(&meta, uri.path)) else {
             return Ok(None);
         };
         let Some(host) = django.host_for(kind, &meta) else {
@@ -77,29 +166,36 @@ impl Early {
         let Some(proxied) = django.proxied_scheme(&meta) else {
             return Ok(None);
         };
-        let (host, scheme) = (host.to_str()?, proxied.unwrap_or(scheme));
+        let (host, scheme) = (host.to_str()?, proxied.unwrap_or(uri.scheme));
         if (self.needs_https && scheme != "https")
             || (self.needs_www && !host.starts_with("www."))
             || !self.has_plain_cookies(&meta)
         {
             return Ok(None);
         }
+        let (mut language, zone) = self.active(py)?;
+        if let Some(ask) = &self.language {
+            language = ask.call1(py, (uri.path,))?.extract(py)?;
+            if language.is_none() {
+                return Ok(None);
+            }
+        }
         let parts = Parts {
             key_prefix: &self.key_prefix,
             scheme,
             host,
-            path,
-            query,
+            path: uri.path,
+            query: uri.query,
             only: None,
             raw_query: false,
         };
-        let (active, zone) = self.active(meta.py())?;
-        let language = language.or(active);
-        site.begin(meta, method, &parts, utf8_cookies, language, zone)
+        // Of bytes as Latin-1, cookies are read as UTF-8.
+        let begun = site.begin(meta, method, &parts, is_wsgi, language, zone)?;
+        begun.map_or(Ok(None), |lookup| {
+            Asked::new(py, lookup, method == "HEAD", &self.proofs)
+        })
     }
-}
 
-impl Early {
     /// The language and the time zone that are active.
     fn active(&self, py: Python<'_>) -> PyResult<(Option<String>, Option<String>)> {
         let django = self.django.get();
@@ -128,6 +224,16 @@ impl Early {
                 SECRETS.contains(&value.len()) && value.bytes().all(|b| b.is_ascii_alphanumeric())
             })
     }
+}
+
+/// WSGI hands over bytes as Latin-1 (PEP 3333). `None` for what is no UTF-8.
+fn from_wsgi<'a>(text: &'a Bound<'_, PyString>) -> Option<Cow<'a, str>> {
+    let text = text.to_str().ok()?;
+    if text.is_ascii() {
+        return Some(text.into());
+    }
+    let bytes: Result<_, _> = text.chars().map(u8::try_from).collect();
+    String::from_utf8(bytes.ok()?).ok().map(Cow::Owned)
 }
 
 fn method_of(meta: &Bound<'_, PyDict>) -> Option<&'static str> {

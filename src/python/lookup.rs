@@ -50,6 +50,18 @@ impl LookUp {
         ask(&self.state().machine)
     }
 
+    /// The age of the page that answers, for how many seconds it lasts, and its body, if it is the
+    /// record of that identity.
+    pub(super) fn repeat<'py>(
+        &self,
+        py: Python<'py>,
+        identity: &[u8],
+        now: f64,
+    ) -> PyResult<Option<Again<'py>>> {
+        self.hit(py)
+            .map_or(Ok(None), |hit| hit.get().again(py, identity, now))
+    }
+
     /// Takes in what was found under the wanted keys. True when there is more to fetch.
     fn take(&self, answers: &Answers<'_>, now: f64, py: Python<'_>) -> PyResult<bool> {
         let mut state = self.state();
@@ -134,18 +146,6 @@ impl LookUp {
         let state = self.state();
         state.machine.hit()?;
         Some(state.page.as_ref()?.clone_ref(py))
-    }
-
-    /// The age of the page that answers, for how many seconds it lasts, and its body, if it is the
-    /// record of that identity.
-    fn repeat<'py>(
-        &self,
-        py: Python<'py>,
-        identity: &[u8],
-        now: f64,
-    ) -> PyResult<Option<Again<'py>>> {
-        self.hit(py)
-            .map_or(Ok(None), |hit| hit.get().again(py, identity, now))
     }
 
     /// The page that may be served although it is stale: while another request renders it, or in

@@ -14,6 +14,7 @@ mod inventory;
 mod keys;
 mod lookup;
 mod parameters;
+mod proof;
 mod queries;
 mod scopes;
 mod site;
@@ -58,6 +59,8 @@ mod _core {
     };
     #[pymodule_export]
     use super::lookup::LookUp;
+    #[pymodule_export]
+    use super::proof::{Asked, Proof};
     #[pymodule_export]
     use super::queries::{Plain, Queries, new_rows, row_scope, table_name};
     #[pymodule_export]

@@ -89,7 +89,6 @@ def test_what_was_let_go_is_no_empty_page(backend: Backend) -> None:
         lambda: hit.body,
         lambda: hit.ready(0, with_body=True),
         lambda: hit.fill([]),
-        lambda: lookup.repeat(hit.identity, 0),
     ):
         with pytest.raises(ValueError, match="let go"):
             ask()

@@ -14,7 +14,7 @@ from asgiref.sync import iscoroutinefunction
 from django.contrib import messages
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.handlers.asgi import ASGIHandler
-from django.core.handlers.wsgi import WSGIHandler
+from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.core.management import call_command
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections, connection, transaction
@@ -24,8 +24,10 @@ from django.middleware.csrf import get_token
 from django.test import AsyncRequestFactory, RequestFactory, override_settings
 from django.utils import translation
 from early.applications import DEFAULT, FETCH, UPDATE, Answer, Asgi, Wsgi
-from viewcache import asgi, conf, expire, signals, wsgi
-from viewcache.early import bounds, proof, rules
+from viewcache import _core, activated, asgi, conf, expire, signals, wsgi
+from viewcache.decorators import cache_page
+from viewcache.early import bounds, rules
+from viewcache.installed import DJANGO
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
 
@@ -360,6 +362,34 @@ def test_below_a_prefix_of_the_server_all_is_djangos(serve: Any, name: str) -> N
     below = {name: "/app" if name == "SCRIPT_NAME" else "/app/page/"}
     _warm(site, **below)
     assert not _is_early(site, **below)
+
+
+@pytest.mark.parametrize("serve", [Wsgi], indirect=True)
+def test_a_server_may_leave_out_what_is_empty(serve: Any) -> None:
+    # PEP 3333: QUERY_STRING may be absent, SCRIPT_NAME, too.
+    site = serve(page)
+    answer = _warm(site)
+    environ = RequestFactory().get("/page/", HTTP_HOST="testserver").environ
+    for name in ("QUERY_STRING", "SCRIPT_NAME", "HTTP_COOKIE"):
+        del environ[name]
+    before, started = site.fallen, []
+    body = site.early(environ, lambda *sent: started.append(sent))
+    assert (started, b"".join(body)) == ([answer[:2]], answer.body)
+    assert site.fallen == before
+
+
+@pytest.mark.parametrize("serve", [Wsgi], indirect=True)
+@pytest.mark.parametrize("name", ["PATH_INFO", "QUERY_STRING"])
+@pytest.mark.parametrize("odd", ["/\xff", "/\u2603", "/\udc80", b"/page/", None])
+def test_what_is_no_text_of_a_server_is_djangos(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, name: str, odd: Any
+) -> None:
+    site = serve(page)
+    _warm(site)
+    assert _is_early(site)
+    monkeypatch.setattr(site.early, "application", lambda environ, start: [environ[name]])
+    environ = RequestFactory().get("/page/", HTTP_HOST="testserver").environ
+    assert site.early({**environ, name: odd}, None) == [odd]
 
 
 @pytest.mark.parametrize("serve", [Wsgi], indirect=True)
@@ -799,16 +829,32 @@ def test_it_goes_around_djangos_application() -> None:
 # -- Bounds ----------------------------------------------------------------------------------------
 
 
-def test_what_is_known_is_bounded() -> None:
-    known = proof.Proofs(10, 100_000)
+@pytest.mark.parametrize(
+    ("entries", "size", "kept"),
+    [(10, 100_000, range(2, 11)), (1000, 5_000, range(1, 3)), (0, 100_000, [0]), (10, 1_000, [0])],
+)
+def test_what_is_known_is_bounded(settings: Any, entries: int, size: int, kept: Any) -> None:
+    settings.VIEWCACHE = {"MEMORY_ENTRIES": 1000}
+    early = _core.Early(
+        DJANGO,
+        activated.active,
+        language=None,
+        key_prefix="",
+        needs_https=False,
+        needs_www=False,
+        session_cookie="sessionid",
+        secret_cookie="csrftoken",
+        memory_entries=entries,
+        memory_bytes=size,
+    )
+    kept_page = cache_page(60)(page)
     for number in range(100):
-        known.put(str(number), "GET", proof.Proof(b"", headers=(("a", "b" * 1000),)))
-        assert len(known) <= 10
-    small = proof.Proofs(1000, 5_000)
-    for number in range(100):
-        small.put(str(number), "GET", proof.Proof(b"", headers=(("a", "b" * 1000),)))
-        assert len(small) <= 2
-    for none in (proof.Proofs(0, 100_000), proof.Proofs(10, 1_000)):
-        none.put("a", "GET", proof.Proof(b"", headers=(("a", "b" * 1000),)))
-        assert len(none) == 0
-    assert conf.get().MEMORY_ENTRIES > 0
+        request, again = (
+            RequestFactory().get(f"/{number}/", HTTP_HOST="testserver") for _ in range(2)
+        )
+        kept_page(request)
+        asked = early.ask_wsgi(conf.site(), again.environ, WSGIRequest)
+        assert asked is not None
+        early.learn(asked, _core.Proof(b"", 200, "OK", [("a", "b" * 1000)]))
+        assert early.known <= max(kept)
+    assert early.known in kept

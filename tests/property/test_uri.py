@@ -12,13 +12,14 @@ import pytest
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIRequest
 from django.core.handlers.wsgi import WSGIRequest
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http import request as django_request
 from django.test import RequestFactory, override_settings
 from django.utils import timezone, translation
 from hypothesis import example, given
 from hypothesis import strategies as st
 from viewcache import activated, conf, uri
+from viewcache.decorators import cache_page
 from viewcache.early import rules
 
 ODD = "/.;=?#%[]@:&+$,!~*'()\"<>\\^`{|} \t\n\x00\x7fé☃😀aA0"
@@ -149,18 +150,19 @@ class Own(WSGIRequest):
 
 
 @pytest.mark.parametrize("replaced", ["", "get_host", "_get_raw_host", "scheme", "validate_host"])
-@override_settings(ALLOWED_HOSTS=["example.com"])
+@override_settings(ALLOWED_HOSTS=["example.com"], USE_I18N=False)
 def test_a_host_is_known_beforehand_where_it_is_djangos_to_give(
     monkeypatch: pytest.MonkeyPatch, replaced: str
 ) -> None:
     request = RequestFactory().get("/", HTTP_HOST="example.com")
+    known = RequestFactory().get("/", HTTP_HOST="example.com")
+    cache_page(60)(lambda request: HttpResponse())(known)
     assert uri.host(request) == "example.com"
     if replaced == "validate_host":
         monkeypatch.setattr(django_request, "validate_host", lambda host, allowed: True)
     elif replaced:
         monkeypatch.setattr(Own, replaced, "its own", raising=False)
-    ask = partial(rules.get().early.look_up, conf.site(), request.META, Own)
-    begun = ask(scheme="http", path="/", query="", utf8_cookies=True, language=None)
+    begun = rules.get().early.ask_wsgi(conf.site(), request.META, Own)
     assert (begun is None) == bool(replaced)
 
 

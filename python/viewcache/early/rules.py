@@ -13,8 +13,9 @@ from django.conf import settings
 from django.conf.urls.i18n import is_language_prefix_patterns_used
 from django.core.cache.backends.db import BaseDatabaseCache
 from django.core.signals import request_started, setting_changed
+from django.utils.translation import get_language_from_path, to_language
 
-from viewcache import _core, activated, conf, outbox
+from viewcache import _core, activated, commit, conf, outbox
 from viewcache.installed import DJANGO
 from viewcache.policy import Area
 from viewcache.store import Store
@@ -64,13 +65,11 @@ class Rules:
     area: Area
     #: Why there are none, or ``""``.
     refusal: str
-    #: The language is that of the path.
-    has_locale: bool
     session_cookie: str
     secret_cookie: str
     is_durable: bool
     counts_hits: bool
-    #: What each request is asked.
+    #: What each request is asked, and what is known of pages.
     early: _core.Early
 
 
@@ -83,7 +82,6 @@ def get() -> Rules:
     return Rules(
         area=Area(settings.CACHE_MIDDLEWARE_ALIAS, key_prefix, settings.CACHE_MIDDLEWARE_SECONDS),
         refusal=_refusal(before),
-        has_locale=LOCALE in before and settings.USE_I18N,
         session_cookie=session,
         secret_cookie=secret,
         is_durable=conf.get().DURABLE,
@@ -91,13 +89,33 @@ def get() -> Rules:
         early=_core.Early(
             DJANGO,
             activated.active,
+            language=_language if LOCALE in before and settings.USE_I18N else None,
             key_prefix=key_prefix,
             needs_https=SECURITY in before and bool(settings.SECURE_SSL_REDIRECT),
             needs_www=COMMON in before and bool(settings.PREPEND_WWW),
             session_cookie=session,
             secret_cookie=secret,
+            # Bounded like its recipes.
+            memory_entries=conf.get().MEMORY_ENTRIES,
+            memory_bytes=conf.get().MEMORY_BYTES,
         ),
     )
+
+
+def now() -> Rules | None:
+    """The same, if a request that comes now may be answered early at all."""
+    rules = get()
+    if rules.refusal or not are_receivers_safe(rules) or commit.dirty():
+        return None
+    return rules
+
+
+def _language(path: str) -> str | None:
+    """The language that ``LocaleMiddleware`` takes from this path; ``None`` if it does not."""
+    if code := get_language_from_path(path):
+        return str(to_language(code))
+    _, is_default_prefixed = is_language_prefix_patterns_used(settings.ROOT_URLCONF)
+    return None if is_default_prefixed else str(to_language(settings.LANGUAGE_CODE))
 
 
 def _before_view(middleware: list[str]) -> list[str]:
