@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-use super::backends::{LocalMemory, number};
+use super::backends::{LocalMemory, Named, number};
 use super::stored::Stored;
 use crate::cookie;
 use crate::generation;
@@ -115,38 +115,65 @@ pub(super) fn generation_in(found: &Bound<'_, PyDict>, key: &str) -> Option<u64>
     Entry::of(&found.get_item(key).ok()??)?.generation()
 }
 
-/// What was found, by its keys. Records are held, so that they can be lent.
+/// So many are looked through one by one; for more there is a map.
+const FEW: usize = 16;
+
+/// Entries, by their keys.
+enum Entries {
+    Few(Vec<(Named, Entry)>),
+    Many(HashMap<Named, Entry>),
+}
+
+impl Entries {
+    fn of(entries: Vec<(Named, Entry)>) -> Self {
+        if entries.len() <= FEW {
+            Self::Few(entries)
+        } else {
+            Self::Many(entries.into_iter().collect())
+        }
+    }
+
+    fn get(&self, key: &str) -> Option<&Entry> {
+        match self {
+            Self::Few(entries) => {
+                let (_, entry) = entries.iter().find(|(named, _)| named.key() == key)?;
+                Some(entry)
+            }
+            Self::Many(entries) => entries.get(key),
+        }
+    }
+}
+
+/// What was found. Records are held, so that they can be lent.
 pub(super) struct Answers<'py> {
     py: Python<'py>,
-    found: HashMap<String, Entry>,
+    found: Entries,
 }
 
 impl<'py> Answers<'py> {
     /// What a `get_many` found.
     pub(super) fn of(found: &Bound<'py, PyDict>) -> Self {
         let known = |(key, value): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
-            Some((key.extract().ok()?, Entry::of(&value)?))
+            Some((Named::bare(key.extract().ok()?), Entry::of(&value)?))
         };
         Self {
             py: found.py(),
-            found: found.iter().filter_map(known).collect(),
+            found: Entries::of(found.iter().filter_map(known).collect()),
         }
     }
 
-    /// What local memory has under these keys, of which the first are those of recipe and pages;
-    /// `None` where it is somebody else's to answer.
+    /// What local memory has under these keys; `None` where it is somebody else's to answer.
     pub(super) fn from(
         memory: &LocalMemory,
         py: Python<'py>,
-        (pages, others): (Vec<String>, Vec<String>),
+        keys: Vec<Named>,
         now: f64,
     ) -> PyResult<Option<Self>> {
-        let keys: Vec<&str> = pages.iter().chain(&others).map(String::as_str).collect();
         let Some(pickles) = memory.pickles(py, &keys, now)? else {
             return Ok(None);
         };
-        let mut found = HashMap::with_capacity(pickles.len());
-        for (key, pickle) in pages.into_iter().chain(others).zip(pickles) {
+        let mut found = Vec::with_capacity(pickles.len());
+        for (key, pickle) in keys.into_iter().zip(pickles) {
             let Some(pickle) = pickle else {
                 continue;
             };
@@ -158,7 +185,10 @@ impl<'py> Answers<'py> {
             };
             found.extend(entry.map(|entry| (key, entry)));
         }
-        Ok(Some(Self { py, found }))
+        Ok(Some(Self {
+            py,
+            found: Entries::of(found),
+        }))
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&Stored> {

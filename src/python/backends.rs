@@ -1,5 +1,8 @@
 //! Entries as Django's own backends keep them: local memory, and Redis.
 
+use std::borrow::Borrow;
+use std::hash::{Hash, Hasher};
+
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyType};
@@ -23,18 +26,63 @@ pub struct LocalMemory {
     move_to_end: Py<PyAny>,
     /// The lock's `acquire()` and `release()`.
     lock: (Py<PyAny>, Py<PyAny>),
-    /// What stands before a key in its name in the cache; or what makes the name of it.
-    name: Py<PyAny>,
+    naming: Naming,
     originals: Vec<Original>,
     loads: Py<PyAny>,
 }
 
+/// What makes the names of keys in the cache.
+enum Naming {
+    /// What stands before a key.
+    Prefix(String),
+    Function(Py<PyAny>),
+}
+
+/// A key, and its name in the cache if that is known.
+pub(super) struct Named {
+    text: String,
+    /// Where the key begins in its name.
+    at: usize,
+}
+
+impl Named {
+    /// A key without a name.
+    pub(super) fn bare(text: String) -> Self {
+        Self { text, at: 0 }
+    }
+
+    pub(super) fn key(&self) -> &str {
+        &self.text[self.at..]
+    }
+}
+
+impl Borrow<str> for Named {
+    fn borrow(&self) -> &str {
+        self.key()
+    }
+}
+
+impl Hash for Named {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
+impl PartialEq for Named {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Named {}
+
 #[pymethods]
 impl LocalMemory {
     #[new]
+    #[allow(clippy::needless_pass_by_value)]
     fn new(
         cache: Bound<'_, PyAny>,
-        name: Py<PyAny>,
+        name: Bound<'_, PyAny>,
         originals: Vec<Original>,
         loads: Py<PyAny>,
     ) -> PyResult<Self> {
@@ -50,7 +98,10 @@ impl LocalMemory {
                 lock.getattr(intern!(py, "acquire"))?.unbind(),
                 lock.getattr(intern!(py, "release"))?.unbind(),
             ),
-            name,
+            naming: match name.cast::<PyString>() {
+                Ok(prefix) => Naming::Prefix(prefix.to_cow()?.into_owned()),
+                Err(_) => Naming::Function(name.unbind()),
+            },
             originals,
             loads,
         })
@@ -75,12 +126,12 @@ impl LocalMemory {
         others: Vec<PyBackedStr>,
         now: f64,
     ) -> PyResult<Option<Bound<'py, PyDict>>> {
-        let keys: Vec<&str> = pages.iter().chain(&others).map(|key| &**key).collect();
+        let keys = self.named(pages.iter().chain(&others).map(|key| &**key));
         let Some(pickles) = self.pickles(py, &keys, now)? else {
             return Ok(None);
         };
         let found = PyDict::new(py);
-        for (at, (key, pickle)) in keys.into_iter().zip(pickles).enumerate() {
+        for (at, (key, pickle)) in keys.iter().zip(pickles).enumerate() {
             let Some(pickle) = pickle else {
                 continue;
             };
@@ -90,25 +141,42 @@ impl LocalMemory {
                 number(&pickle).map(|number| number.into_bound_py_any(py))
             };
             let value = read.unwrap_or_else(|| self.load(&pickle))?;
-            found.set_item(key, value)?;
+            found.set_item(key.key(), value)?;
         }
         Ok(Some(found))
     }
 }
 
 impl LocalMemory {
+    /// These keys, to be looked for.
+    pub(super) fn named<'a>(&self, keys: impl Iterator<Item = &'a str>) -> Vec<Named> {
+        let prefix = match &self.naming {
+            Naming::Prefix(prefix) => prefix,
+            Naming::Function(_) => "",
+        };
+        keys.map(|key| Named {
+            text: [prefix, key].concat(),
+            at: prefix.len(),
+        })
+        .collect()
+    }
+
     /// What is under these keys, as Django has pickled it, found as `LocMemCache.get()` does one
     /// after another. `None` where that is somebody else's to do.
     pub(super) fn pickles<'py>(
         &self,
         py: Python<'py>,
-        keys: &[&str],
+        keys: &[Named],
         now: f64,
     ) -> PyResult<Option<Vec<Option<Bound<'py, PyAny>>>>> {
         if !self.is_djangos(py) {
             return Ok(None);
         }
-        let names = self.names(py, keys)?;
+        let name = |key: &Named| match &self.naming {
+            Naming::Prefix(_) => Ok(PyString::new(py, &key.text).into_any()),
+            Naming::Function(name) => name.bind(py).call1((key.key(),)),
+        };
+        let names: Vec<_> = keys.iter().map(name).collect::<PyResult<_>>()?;
         let (acquire, release) = &self.lock;
         acquire.call0(py)?;
         let found: PyResult<Vec<_>> = names.iter().map(|name| self.find(name, now)).collect();
@@ -119,16 +187,6 @@ impl LocalMemory {
     /// What this pickle holds.
     pub(super) fn load<'py>(&self, pickle: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         self.loads.bind(pickle.py()).call1((pickle,))
-    }
-
-    fn names<'py>(&self, py: Python<'py>, keys: &[&str]) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        let name = self.name.bind(py);
-        let Ok(prefix) = name.cast::<PyString>() else {
-            return keys.iter().map(|key| name.call1((*key,))).collect();
-        };
-        let prefix = prefix.to_cow()?;
-        let named = |key: &&str| PyString::new(py, &[&*prefix, *key].concat()).into_any();
-        Ok(keys.iter().map(named).collect())
     }
 
     /// What is under this name; the lock is held.

@@ -126,12 +126,11 @@ impl LookUp {
     /// somebody else's to answer.
     fn answer(&self, memory: &LocalMemory, now: f64, py: Python<'_>) -> PyResult<bool> {
         loop {
-            let wanted = self.with(|machine| {
+            let keys = self.with(|machine| {
                 let (pages, others) = machine.wanted();
-                let owned = |keys: Vec<&str>| keys.into_iter().map(String::from).collect();
-                (owned(pages), owned(others))
+                memory.named(pages.into_iter().chain(others))
             });
-            let Some(answers) = Answers::from(memory, py, wanted, now)? else {
+            let Some(answers) = Answers::from(memory, py, keys, now)? else {
                 return Ok(false);
             };
             if !self.take(&answers, now, py)? {
