@@ -4,7 +4,7 @@
 //! request ─▶ canonical request ─▶ keys, scopes ─▶ ONE get_many ─▶ record ─▶ verdict ─▶ response
 //!            request.rs            key.rs                          record.rs  generation.rs
 //!            cookie.rs query.rs    scope.rs guard.rs               wire.rs
-//!                                  recipe.rs
+//!            url.rs                recipe.rs
 //! ```
 //!
 //! [`lookup`] is the machine that goes this way: it says which keys it wants and is told what was
@@ -33,5 +33,6 @@ pub mod signer;
 pub mod slot;
 pub mod sql;
 pub mod uri;
+pub mod url;
 pub mod vary;
 mod wire;

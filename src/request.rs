@@ -4,6 +4,7 @@
 //! that changes the language afterwards cannot make a page that is never found.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::cookie;
 use crate::glob::Globs;
@@ -11,6 +12,7 @@ use crate::key::{self, Fields};
 use crate::query;
 use crate::recipe::{Cookies, Recipe};
 use crate::signer::Signer;
+use crate::url::Url;
 
 /// The values of the request's headers, by lower-case name.
 pub trait Headers {
@@ -117,6 +119,27 @@ impl Parts<'_> {
         }
         fields.digest()
     }
+
+    /// The parts as they are spelt, one after another with its length; `None` with a list of names, which
+    /// is not part of it.
+    #[must_use]
+    pub fn spelt(&self) -> Option<Vec<u8>> {
+        let parts = [
+            self.key_prefix,
+            self.scheme,
+            self.host,
+            self.path,
+            self.query,
+        ];
+        let length = 1 + parts.iter().map(|part| 8 + part.len()).sum::<usize>();
+        let mut spelt = Vec::with_capacity(length);
+        spelt.push(u8::from(self.raw_query));
+        for part in parts {
+            spelt.extend((part.len() as u64).to_le_bytes());
+            spelt.extend(part.as_bytes());
+        }
+        self.only.is_none().then_some(spelt)
+    }
 }
 
 /// The host in lower case, without the port that the scheme implies (RFC 9110 section 4.2.3).
@@ -136,9 +159,7 @@ pub fn canonical_host(host: &str, scheme: &str) -> String {
 /// A request, as far as keys are concerned.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Digest of the URL, see [`Parts::digest`].
-    pub url: [u8; 32],
-    pub path: String,
+    pub url: Arc<Url>,
     pub method: Method,
     pub language: Option<String>,
     pub zone: Option<String>,
@@ -147,12 +168,6 @@ pub struct Request {
 }
 
 impl Request {
-    /// The cache key of the URL's recipe.
-    #[must_use]
-    pub fn recipe_key(&self) -> String {
-        key::named("viewcache.r1.", &self.url)
-    }
-
     /// The digest of this request as seen by a recipe: the page's key, and its fingerprint. The
     /// names of what it varies on enter as well as the values, so pages stored under two recipes
     /// never meet.
@@ -165,7 +180,7 @@ impl Request {
         ignored: &Globs,
     ) -> [u8; 32] {
         let mut fields = Fields::new("page");
-        fields.bytes(&self.url);
+        fields.bytes(&self.url.digest);
         fields.text(match method {
             Method::Get => "GET",
             Method::Head => "HEAD",
@@ -216,6 +231,7 @@ pub fn page_key(digest: &[u8; 32]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guard::Guards;
 
     pub struct Fixed(pub &'static [(&'static str, &'static str)]);
 
@@ -320,8 +336,9 @@ mod tests {
     #[test]
     fn a_page_depends_on_what_its_recipe_names() {
         let request = Request {
-            url: [0; 32],
-            path: "/".into(),
+            url: Url::new([0; 32], "/", &Guards::new([0; 32], 0))
+                .unwrap()
+                .into(),
             method: Method::Get,
             language: None,
             zone: None,

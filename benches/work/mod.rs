@@ -16,6 +16,7 @@ use _core::recipe::{Cookies, Known, Memory, Recipe};
 use _core::record::{Page, Windows};
 use _core::request::{Headers, Method, Parts, Request, Site, page_key};
 use _core::scope;
+use _core::url::{Url, Urls};
 
 /// One thing to measure.
 pub struct Work {
@@ -108,20 +109,21 @@ fn tag(number: usize) -> String {
     format!("tag:blog.post:{number}")
 }
 
+/// The URL that is asked for, in its parts.
+const PARTS: Parts<'static> = Parts {
+    key_prefix: "",
+    scheme: "http",
+    host: "www.example.com",
+    path: PATH,
+    query: "",
+    only: None,
+    raw_query: false,
+};
+
 /// The canonical request, as a look-up begins with it.
-fn request(site: &Site) -> Request {
-    let parts = Parts {
-        key_prefix: "",
-        scheme: "http",
-        host: "www.example.com",
-        path: PATH,
-        query: "",
-        only: None,
-        raw_query: false,
-    };
+fn request(url: Arc<Url>) -> Request {
     Request {
-        url: parts.digest(site),
-        path: PATH.into(),
+        url,
         method: Method::Get,
         language: Some("en-gb".into()),
         zone: Some("Europe/Berlin".into()),
@@ -131,11 +133,13 @@ fn request(site: &Site) -> Request {
 
 fn page_keys(cookies: usize) -> Box<dyn FnMut()> {
     let (site, recipe, headers) = (site(), recipe(0), headers(cookies));
+    let (guards, urls) = (Guards::new(site.id, 1000), Urls::new(0, 0));
     Box::new(move || {
-        let request = request(black_box(&site));
+        let url = urls.of(black_box(&PARTS), &site, &guards);
+        let request = request(url.expect("a path within the limits"));
         let ignored = &site.ignored_cookies;
         let digest = request.digest(Method::Get, &recipe, black_box(&headers), ignored);
-        black_box((request.recipe_key(), page_key(&digest)));
+        black_box((request, page_key(&digest)));
     })
 }
 
@@ -243,9 +247,11 @@ impl Found for Stored {
 fn hit(kilobytes: usize, tags: usize) -> Box<dyn FnMut()> {
     let (site, memory) = (Arc::new(site()), Arc::new(Memory::new(10, 1 << 20)));
     let (guards, headers) = (Arc::new(Guards::new(site.id, 1000)), headers(6));
-    let request = request(&site);
+    let urls = Urls::new(10, 1 << 20);
+    let url = urls.of(&PARTS, &site, &guards);
+    let request = request(url.expect("a path within the limits"));
     let fingerprint = request.digest(Method::Get, &recipe(tags), &headers, &site.ignored_cookies);
-    memory.put(request.url, Arc::new(Known::encode(recipe(tags))));
+    memory.put(request.url.digest, Arc::new(Known::encode(recipe(tags))));
     let texts: Vec<String> = (0..tags).map(tag).collect();
     let body = body(kilobytes);
     let record = Page {
@@ -255,20 +261,19 @@ fn hit(kilobytes: usize, tags: usize) -> Box<dyn FnMut()> {
     };
     let found = Stored {
         entries: HashMap::from([
-            (request.recipe_key(), recipe(tags).encode()),
+            (request.url.recipe_key.clone(), recipe(tags).encode()),
             (page_key(&fingerprint), record.encode()),
         ]),
     };
     Box::new(move || {
-        let request = self::request(&site);
-        let look_up = LookUp::begin(
+        let url = urls.of(black_box(&PARTS), &site, &guards);
+        let mut look_up = LookUp::begin(
             Arc::clone(&site),
             Arc::clone(&memory),
             Arc::clone(&guards),
-            request,
+            self::request(url.expect("a path within the limits")),
             &headers,
         );
-        let mut look_up = look_up.expect("a path within the limits");
         black_box(look_up.wanted());
         look_up.receive(black_box(&found), &headers, NOW + 1);
         assert!(look_up.hit().is_some(), "{:?}", look_up.miss());

@@ -222,7 +222,7 @@ class LookUp:
     @property
     def stale_since(self) -> float | None:
         """Since when that page is stale."""
-    def again(self) -> LookUp | None:
+    def again(self) -> LookUp:
         """The same request once more, from the beginning."""
     @property
     def key(self) -> str | None:

@@ -119,8 +119,9 @@ class Settings:
     #: asking, where the response does not say it itself; an expiry does not reach their copies. 0:
     #: they ask each time. ``None``: as long as the cache keeps it, which is what Django tells them.
     BROWSER_SECONDS: int | None = None
-    #: How many URLs' recipes each process remembers, and about how many bytes they may take; and of
-    #: how many scopes it remembers the key, and since when it has seen their generation.
+    #: How many URLs' recipes each process remembers, and about how many bytes they may take. As
+    #: many bound what else it remembers: the keys that are made of a URL, what hits of a page send,
+    #: and of how many scopes the key, and since when it has seen their generation.
     MEMORY_ENTRIES: int = 10_000
     MEMORY_BYTES: int = 8 * 1024 * 1024
 

@@ -40,8 +40,7 @@ def instead(request: HttpRequest, failed: HttpResponseBase | Exception) -> HttpR
         return None
     try:
         lookup = visit.lookup.again()
-        if lookup is not None:
-            visit.store.answer(lookup)
+        visit.store.answer(lookup)
     except Exception as error:
         fault(visit, "look up a stale page", error)
         return None
@@ -60,8 +59,7 @@ async def ainstead(
         return None
     try:
         lookup = visit.lookup.again()
-        if lookup is not None:
-            await visit.store.aanswer(lookup)
+        await visit.store.aanswer(lookup)
     except Exception as error:
         fault(visit, "look up a stale page", error)
         return None
@@ -112,12 +110,12 @@ def _visit_with_page(request: HttpRequest) -> Visit | None:
 def _answer(
     request: HttpRequest,
     visit: Visit,
-    lookup: _core.LookUp | None,
+    lookup: _core.LookUp,
     failed: HttpResponseBase | Exception,
 ) -> HttpResponse | None:
-    stale = lookup.stale(on_error=True) if lookup else None
-    hit = (lookup.hit if lookup else None) or stale
-    if lookup is None or hit is None:
+    stale = lookup.stale(on_error=True)
+    hit = lookup.hit or stale
+    if hit is None:
         return None
     if (dirty := commit.dirty()) and not dirty.isdisjoint(
         [*hit.tags, *(scope for scope, _ in lookup.scopes)]

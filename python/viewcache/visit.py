@@ -67,7 +67,6 @@ class Visit:
         """A new look-up in place of one that has missed."""
         assert self.lookup is not None
         self.lookup = self.lookup.again()
-        assert self.lookup is not None
         self.lookup.read(self.tags)
         return self.lookup
 

@@ -9,15 +9,16 @@ use crate::request::Headers;
 impl LookUp {
     /// Whether the page can be judged already: the guess was right.
     pub(super) fn receive_recipe(&mut self, found: &dyn Found, headers: &dyn Headers) -> bool {
-        let stored = found.bytes(&self.recipe_key);
-        let opened = stored.and_then(|bytes| self.site.signer.unsign(&self.recipe_key, bytes));
+        let key = &self.request.url.recipe_key;
+        let stored = found.bytes(key);
+        let opened = stored.and_then(|bytes| self.site.signer.unsign(key, bytes));
         if let (Some(guess), Some(bytes)) = (&self.recipe, opened)
             && guess.record == bytes
         {
             return true;
         }
         let Some(known) = opened.and_then(Known::decode) else {
-            self.memory.forget(&self.request.url);
+            self.memory.forget(&self.request.url.digest);
             self.recipe = None;
             self.pages.clear();
             self.stage = Stage::Missed(if stored.is_some() && opened.is_none() {

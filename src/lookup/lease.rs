@@ -47,7 +47,7 @@ impl LookUp {
         fields.bytes(
             self.pages
                 .last()
-                .map_or(&self.request.url, |(_, digest)| digest),
+                .map_or(&self.request.url.digest, |(_, digest)| digest),
         );
         // A HEAD does not lead to the page that a GET waits for.
         fields.count(usize::from(self.request.method == Method::Head));
@@ -98,7 +98,7 @@ impl LookUp {
     fn write(&mut self, mut recipe: Recipe, now: u64, milliseconds: u64) -> Entry {
         recipe.expires_at = now.saturating_add(milliseconds);
         let known = Known::encode(recipe);
-        let key = self.recipe_key.clone();
+        let key = self.request.url.recipe_key.clone();
         let record = self.site.signer.sign(&key, known.record.clone());
         self.know(known);
         (key, record, milliseconds / 1000)
@@ -107,7 +107,7 @@ impl LookUp {
     /// What the store has, or is about to have, as the recipe of this URL.
     pub(super) fn know(&mut self, known: Known) {
         let known = Arc::new(known);
-        self.memory.put(self.request.url, Arc::clone(&known));
+        self.memory.put(self.request.url.digest, Arc::clone(&known));
         self.recipe = Some(known);
     }
 

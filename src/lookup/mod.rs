@@ -27,7 +27,6 @@ use crate::guard::Guards;
 use crate::recipe::{Known, Memory, Recipe};
 use crate::record::Outline;
 use crate::request::{Headers, Method, Request, Site, page_key};
-use crate::scope;
 use scopes::{Scope, Scopes};
 
 /// What the cache had under the keys that were wanted.
@@ -63,7 +62,6 @@ pub struct LookUp {
     site: Arc<Site>,
     memory: Arc<Memory>,
     request: Request,
-    recipe_key: String,
     /// The recipe that the store has, or the remembered one until the store has answered.
     recipe: Option<Arc<Known>>,
     /// Keys and digests of the pages that can answer: GET's, and for HEAD its own, too.
@@ -77,20 +75,18 @@ pub struct LookUp {
 }
 
 impl LookUp {
-    /// `None` when the path is beyond the limits of what is cached.
+    #[must_use]
     pub fn begin(
         site: Arc<Site>,
         memory: Arc<Memory>,
         guards: Arc<Guards>,
         request: Request,
         headers: &dyn Headers,
-    ) -> Option<Self> {
-        let chain = scope::chain(&request.path)?;
+    ) -> Self {
         let mut this = Self {
-            recipe_key: request.recipe_key(),
-            recipe: memory.get(&request.url),
+            recipe: memory.get(&request.url.digest),
             pages: Vec::new(),
-            scopes: Scopes::new(&chain, guards),
+            scopes: Scopes::new(&request.url.guards, guards),
             moments: Vec::new(),
             seen: 0,
             stage: Stage::First,
@@ -99,7 +95,7 @@ impl LookUp {
             request,
         };
         this.use_recipe(headers);
-        Some(this)
+        this
     }
 
     /// The keys to fetch now, pages and recipes first, then generations. Both are empty when there
@@ -109,7 +105,7 @@ impl LookUp {
         let pages = self.pages.iter().map(|(key, _)| key.as_str());
         match self.stage {
             Stage::First => (
-                std::iter::once(self.recipe_key.as_str())
+                std::iter::once(self.request.url.recipe_key.as_str())
                     .chain(pages)
                     .collect(),
                 self.scopes.all().iter().map(Scope::key).collect(),
@@ -182,7 +178,7 @@ impl LookUp {
 
     /// The same request once more, from the beginning.
     #[must_use]
-    pub fn again(&self, headers: &dyn Headers) -> Option<Self> {
+    pub fn again(&self, headers: &dyn Headers) -> Self {
         Self::begin(
             Arc::clone(&self.site),
             Arc::clone(&self.memory),

@@ -47,15 +47,16 @@ pub(super) struct Scopes {
 
 impl Scopes {
     /// Those of a path.
-    pub fn new(path: &[String], guards: Arc<Guards>) -> Self {
+    pub fn new(path: &[Arc<Guard>], guards: Arc<Guards>) -> Self {
         let mut scopes = Self {
             guards,
             all: Vec::with_capacity(path.len() + 4),
             of_path: 0,
             places: HashMap::new(),
         };
-        for text in path {
-            scopes.of(text).used = true;
+        for guard in path {
+            let at = scopes.add(Arc::clone(guard));
+            scopes.all[at].used = true;
         }
         scopes.of_path = scopes.all.len();
         scopes
@@ -88,7 +89,10 @@ impl Scopes {
 
     /// The scope with this text, which is added where it is not there yet.
     pub fn of(&mut self, text: &str) -> &mut Scope {
-        let at = self.place(text).unwrap_or_else(|| self.add(text));
+        let at = match self.place(text) {
+            Some(at) => at,
+            None => self.add(self.guards.of(text)),
+        };
         &mut self.all[at]
     }
 
@@ -99,8 +103,7 @@ impl Scopes {
         self.places.get(text).copied()
     }
 
-    fn add(&mut self, text: &str) -> usize {
-        let guard = self.guards.of(text);
+    fn add(&mut self, guard: Arc<Guard>) -> usize {
         let at = self.all.len();
         self.all.push(Scope {
             guard: Arc::clone(&guard),
@@ -216,7 +219,7 @@ mod tests {
     #[test]
     fn generations_are_noted_beyond_those_of_the_path() {
         let guards = Arc::new(Guards::new([1; 32], 100));
-        let mut scopes = Scopes::new(&["path:/".to_string()], Arc::clone(&guards));
+        let mut scopes = Scopes::new(&[guards.of("path:/")], Arc::clone(&guards));
         scopes.of("tag:a");
         scopes.read_generations(&Everywhere(Some(1)));
         assert!(guards.of("tag:a").is_older(1, guards.moment()));
@@ -225,8 +228,10 @@ mod tests {
 
     #[test]
     fn each_is_there_once_however_many_they_are() {
-        let path = ["tree:/".to_string(), "path:/a".to_string()];
-        let mut scopes = Scopes::new(&path, Arc::new(Guards::new([1; 32], 0)));
+        let guards = Arc::new(Guards::new([1; 32], 0));
+        let path = ["tree:/", "path:/a"];
+        let of_path = path.map(|text| guards.of(text));
+        let mut scopes = Scopes::new(&of_path, guards);
         for n in 0..5 * FEW {
             let text = format!("tag:{n}");
             assert!(scopes.get(&text).is_none());

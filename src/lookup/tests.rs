@@ -8,7 +8,9 @@ use crate::glob::Globs;
 use crate::query;
 use crate::recipe::Cookies;
 use crate::record::Windows;
+use crate::scope;
 use crate::signer::Signer;
+use crate::url::Url;
 
 #[derive(Default)]
 struct Cache {
@@ -76,8 +78,7 @@ impl World {
     /// The machine after all its round trips, and how many there were.
     fn look_up(&self, cookie: &'static str, now: u64) -> (LookUp, usize) {
         let request = Request {
-            url: [9; 32],
-            path: "/a/b".into(),
+            url: Url::new([9; 32], "/a/b", &self.guards).unwrap().into(),
             method: Method::Get,
             language: None,
             zone: None,
@@ -90,8 +91,7 @@ impl World {
             Arc::clone(&self.guards),
             request,
             &headers,
-        )
-        .unwrap();
+        );
         let mut trips = 0;
         while !lookup.wanted().0.is_empty() {
             lookup.receive(&self.cache, &headers, now);
@@ -341,7 +341,7 @@ fn tags_that_the_recipe_does_not_name_are_asked_for() {
     lease.read(&["tag:t"]);
     world.claim(&mut lease);
     world.store(&mut lease, "", Cookies::None, 0);
-    let key = lease.request().recipe_key();
+    let key = lease.request().url.recipe_key.clone();
     let recipe = Recipe {
         tags: BTreeSet::new(),
         ..Recipe::decode(&world.cache.bytes[&key]).unwrap()
@@ -546,7 +546,7 @@ fn a_signed_page_is_served_and_anything_else_is_a_miss() {
     let page = found.hit().unwrap().to_string();
     assert_eq!(found.signature_length(), 32);
     let honest = world.cache.bytes.clone();
-    for key in [page, found.recipe_key.clone()] {
+    for key in [page, found.request.url.recipe_key.clone()] {
         // Unsigned, of another key, cut.
         let stored = &honest[&key];
         let record = stored[..stored.len() - 32].to_vec();

@@ -75,7 +75,7 @@ impl Inventory {
         self.table.places() == 0
             || lease.with(|machine| {
                 machine.miss() != Some(&Miss::UnknownUrl)
-                    && [machine.digest(), Some(&machine.request().url)]
+                    && [machine.digest(), Some(&machine.request().url.digest)]
                         .into_iter()
                         .flatten()
                         .any(|known| self.table.knows(known, until))
@@ -101,7 +101,7 @@ impl Inventory {
         lease.with(|machine| {
             let request = machine.request();
             let page = machine.digest().copied().unwrap_or_default();
-            let keys = self.table.keys_of(&request.url, &page);
+            let keys = self.table.keys_of(&request.url.digest, &page);
             let entry = Entry {
                 page,
                 method: request.method,
@@ -110,7 +110,7 @@ impl Inventory {
                 language: request.language.clone(),
                 zone: request.zone.clone(),
                 origin: format!("{scheme}://{}", canonical_host(host, scheme)),
-                path: request.path.clone(),
+                path: request.url.path.clone(),
                 query: if raw_query {
                     query.to_string()
                 } else {
@@ -126,7 +126,7 @@ impl Inventory {
     fn listed(&self, lease: &LookUp, until: f64, has_place: bool) {
         lease.with(|machine| {
             let known = machine.digest().filter(|_| has_place);
-            let known = known.unwrap_or(&machine.request().url);
+            let known = known.unwrap_or(&machine.request().url.digest);
             self.table.learn(*known, milliseconds(until));
         });
     }

@@ -171,13 +171,13 @@ impl LookUp {
     }
 
     /// The same request once more, from the beginning.
-    fn again(&self, py: Python<'_>) -> PyResult<Option<Self>> {
+    fn again(&self, py: Python<'_>) -> PyResult<Self> {
         let state = self.state();
         let headers = Meta::new(state.meta.bind(py), state.utf8_cookies);
         let begun = state.machine.again(&headers);
         headers.check()?;
         let meta = state.meta.clone_ref(py);
-        Ok(begun.map(|machine| Self::new(machine, meta, state.utf8_cookies)))
+        Ok(Self::new(begun, meta, state.utf8_cookies))
     }
 
     /// The key of the page that answers, or of the one that was looked for or stored.
@@ -230,7 +230,7 @@ impl LookUp {
     /// The cache key of the URL's recipe.
     #[getter]
     fn recipe_key(&self) -> String {
-        self.state().machine.request().recipe_key()
+        self.state().machine.request().url.recipe_key.clone()
     }
 
     /// The lease: scopes that are read from here on. The keys of those whose generations have to

@@ -18,6 +18,7 @@ use crate::recipe::Memory;
 use crate::request::{self, Method, Parts, Request};
 use crate::scope;
 use crate::signer::Signer;
+use crate::url::Urls;
 
 /// A compiled list of patterns.
 #[pyclass(frozen, module = "viewcache._core")]
@@ -48,6 +49,7 @@ pub struct Site {
     shared: Arc<request::Site>,
     memory: Arc<Memory>,
     guards: Arc<Guards>,
+    urls: Urls,
 }
 
 impl Site {
@@ -60,9 +62,11 @@ impl Site {
         language: Option<String>,
         zone: Option<String>,
     ) -> PyResult<Option<LookUp>> {
+        let Some(url) = self.urls.of(parts, &self.shared, &self.guards) else {
+            return Ok(None);
+        };
         let request = Request {
-            url: parts.digest(&self.shared),
-            path: parts.path.to_string(),
+            url,
             method: if method == "HEAD" {
                 Method::Head
             } else {
@@ -85,7 +89,7 @@ impl Site {
         );
         headers.check()?;
         let meta = meta.unbind();
-        Ok(begun.map(|machine| LookUp::new(machine, meta, utf8_cookies)))
+        Ok(Some(LookUp::new(begun, meta, utf8_cookies)))
     }
 
     pub(super) fn shared(&self) -> Arc<request::Site> {
@@ -117,6 +121,7 @@ impl Site {
             guards: Arc::new(Guards::new(site.id, memory_entries)),
             shared: Arc::new(site.signed(Signer::new(&sign_with))),
             memory: Arc::new(Memory::new(memory_entries, memory_bytes)),
+            urls: Urls::new(memory_entries, memory_bytes),
         }
     }
 
