@@ -195,11 +195,12 @@ _WAY = """## What stands in the way
   two signals of a request; they judge the request, and check the page and its generations in the
   cache, where a bare view does nothing. On gunicorn the server takes most of the time: what is
   asked there is nearly all that it gives without Django. In its worker the same code takes three
-  times what it takes in a loop (21 µs there, about 70 here). So it does in a process alone that
-  only waits for another to answer (60 µs; 26 where both are kept on one core, which never idles),
-  and a bare view takes as many microseconds more: a virtual core that has slept wakes slowly. And
-  gunicorn takes 2 µs for each header, of which a page behind the default middleware has nine and
-  the bare view two.
+  times what it takes in a loop (13 µs there, some 45 here), because the worker has slept before: a
+  quarter of its time it waits for a client to close the connection that it has answered, and then
+  for the next. So it does in a process alone that only waits for another to answer, unless both are
+  kept on one core, which never idles: a virtual core that has slept wakes slowly. And gunicorn
+  takes 2 µs for each header, of which a page behind the default middleware has nine and the bare
+  view two.
 - **A miss and store** asks the installed Django whether the page may be stored, after it has been
   watched for what it reads; and it writes three entries where stock Django writes two: the page,
   the turn to render it, and, when a process first stores a page, its place in the inventory.
