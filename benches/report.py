@@ -186,8 +186,9 @@ _WAY = """## What stands in the way
   and Django's backend's; viewcache's share of all is under a quarter. Django's backend makes a
   client object for each operation, so viewcache keeps one for each thread.
 - **A page of 200 KB** is copied once from what the cache's client hands over, and its checksum is
-  read, which stock Django does not do: 9 µs of the processor. What the client handed over is let go
-  when it is copied: two large pages in memory for each request were most of the difference once.
+  read, which stock Django does not do: 9 µs of the processor, in local memory once. What the
+  client handed over is let go when it is copied: two large pages in memory for each request were
+  most of the difference once.
 - **Requests per second**: server, kernel and `wrk` share two cores with the site, so what a hit
   costs is diluted on gunicorn. On granian a bare view takes 48 µs of Python, and a hit 15 more: it
   goes through the same request, URL and response, and reads the cache besides.

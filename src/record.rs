@@ -138,6 +138,12 @@ impl<'a> Page<'a> {
         Self::read(Reader::open(MAGIC, bytes)?)
     }
 
+    /// As [`Page::decode`], for a record whose checksum was found right before.
+    #[must_use]
+    pub fn decode_again(bytes: &'a [u8]) -> Option<Self> {
+        Self::read(Reader::open_again(bytes)?)
+    }
+
     /// What stands before the body of a record that has been decoded before, as a page without one.
     #[must_use]
     pub fn decode_head(bytes: &'a [u8]) -> Option<Self> {
@@ -241,10 +247,12 @@ mod tests {
     fn what_is_encoded_is_decoded() {
         let bytes = page(b"body").encode();
         assert_eq!(Page::decode(&bytes), Some(page(b"body")));
+        assert_eq!(Page::decode_again(&bytes), Some(page(b"body")));
         let outline = page(b"body").outline();
         let (head, body) = bytes.split_at(bytes.len() - outline.body);
         assert_eq!(body, b"body");
         assert_eq!(Page::decode_head(head), Some(page(b"")));
+        assert_eq!(Page::decode_again(head), None, "a slot beyond its end");
         let at_its_end = Page {
             slots: vec![Slot { at: 4, name: "" }],
             ..page(b"body")

@@ -176,7 +176,8 @@ class LocalMemory:
 
     A key's name in ``cache`` is the text ``name`` and it, or what ``name`` makes of it. Classes,
     attributes and values: where one of these attributes is another by now, nothing is read. What
-    is pickled otherwise than a page or a generation is, ``loads`` reads.
+    is pickled otherwise than a page or a generation is, ``loads`` reads. Of so many entries, and so
+    many bytes, it remembers that their checksum was right.
     """
 
     def __new__(
@@ -185,6 +186,8 @@ class LocalMemory:
         name: str | Callable[[str], str],
         originals: Sequence[tuple[type, str, Any]],
         loads: Callable[[bytes], Any],
+        memory_entries: int,
+        memory_bytes: int,
     ) -> LocalMemory: ...
     @property
     def is_djangos(self) -> bool:

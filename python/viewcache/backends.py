@@ -32,7 +32,7 @@ from django.core.cache.backends.memcached import PyMemcacheCache
 from django.core.cache.backends.redis import RedisCache, RedisCacheClient, RedisSerializer
 from django.core.signals import setting_changed
 
-from . import _core
+from . import _core, conf
 
 #: Seconds that pymemcache waits for an answer, unless ``OPTIONS`` say so: as redis-py does.
 _SECONDS = 5
@@ -246,7 +246,8 @@ class _LocMemCache(_OwnKeys, LocMemCache):
     @cached_property
     def memory(self) -> _core.LocalMemory:
         """What reads it."""
-        return _core.LocalMemory(self, self._name, _DJANGOS, pickle.loads)
+        bounds = (conf.get().MEMORY_ENTRIES, conf.get().MEMORY_BYTES)
+        return _core.LocalMemory(self, self._name, _DJANGOS, pickle.loads, *bounds)
 
     def get_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:
         return super().get_many(keys, version) if version is not None else self.lend([], [*keys])

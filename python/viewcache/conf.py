@@ -121,7 +121,8 @@ class Settings:
     BROWSER_SECONDS: int | None = None
     #: How many URLs' recipes each process remembers, and about how many bytes they may take. As
     #: many bound what else it remembers: the keys that are made of a URL, what hits of a page send,
-    #: and of how many scopes the key, and since when it has seen their generation.
+    #: pages in local memory whose checksum was right; and of how many scopes the key, and since
+    #: when it has seen their generation.
     MEMORY_ENTRIES: int = 10_000
     MEMORY_BYTES: int = 8 * 1024 * 1024
 

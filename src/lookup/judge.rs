@@ -53,7 +53,12 @@ impl LookUp {
                 best = Miss::Unsigned;
                 continue;
             };
-            let Some(page) = Page::decode(bytes) else {
+            let page = if found.checked(key) == Some(bytes.len()) {
+                Page::decode_again(bytes)
+            } else {
+                Page::decode(bytes)
+            };
+            let Some(page) = page else {
                 best = Miss::Damaged;
                 continue;
             };

@@ -35,6 +35,10 @@ pub trait Found {
     /// Milliseconds since the epoch.
     fn moment(&self, key: &str) -> Option<u64>;
     fn bytes(&self, key: &str) -> Option<&[u8]>;
+    /// How long the record was in these very bytes, if its checksum was found right before.
+    fn checked(&self, _key: &str) -> Option<usize> {
+        None
+    }
     /// Does a mark stand there that the scope has no generation for now?
     fn is_closed(&self, key: &str) -> bool;
 }

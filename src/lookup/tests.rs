@@ -18,6 +18,7 @@ struct Cache {
     generations: HashMap<String, u64>,
     closed: HashSet<String>,
     moments: HashMap<String, u64>,
+    checked: HashMap<String, usize>,
 }
 
 impl Found for Cache {
@@ -29,6 +30,9 @@ impl Found for Cache {
     }
     fn bytes(&self, key: &str) -> Option<&[u8]> {
         self.bytes.get(key).map(Vec::as_slice)
+    }
+    fn checked(&self, key: &str) -> Option<usize> {
+        self.checked.get(key).copied()
     }
     fn is_closed(&self, key: &str) -> bool {
         self.closed.contains(key)
@@ -536,6 +540,21 @@ fn sign_with(world: &mut World, keys: &[&str]) {
     let site = Site::new("", String::new(), Globs::default(), query::Rules::default());
     world.site = Arc::new(site.signed(Signer::new(&keys)));
     world.memory = Arc::new(Memory::new(100, 100_000));
+}
+
+#[test]
+fn the_checksum_is_read_again_unless_it_is_of_these_bytes_and_so_many() {
+    let mut world = World::new();
+    world.store_page(&[]);
+    let page = world.look_up("", 0).0.hit().unwrap().to_string();
+    let record = world.cache.bytes.get_mut(&page).unwrap();
+    *record.last_mut().unwrap() ^= 1;
+    let length = record.len();
+    for (checked, is_hit) in [(length, true), (length - 1, false), (length + 1, false)] {
+        world.cache.checked.insert(page.clone(), checked);
+        let (found, _) = world.look_up("", 0);
+        assert_eq!(found.hit().is_some(), is_hit, "{checked} of {length}");
+    }
 }
 
 #[test]

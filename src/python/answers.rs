@@ -177,7 +177,10 @@ impl<'py> Answers<'py> {
             let Some(pickle) = pickle else {
                 continue;
             };
-            let plain = Stored::in_pickle(&pickle).map(Entry::Bytes);
+            let plain = Stored::in_pickle(&pickle).map(|mut stored| {
+                stored.checked = memory.checked(stored.bytes(py));
+                Entry::Bytes(stored)
+            });
             let plain = plain.or_else(|| number(&pickle).map(Entry::Number));
             let entry = match plain {
                 None => Entry::of(&memory.load(&pickle)?),
@@ -210,6 +213,10 @@ impl Found for Answers<'_> {
 
     fn bytes(&self, key: &str) -> Option<&[u8]> {
         self.get(key).map(|stored| stored.as_bytes(self.py))
+    }
+
+    fn checked(&self, key: &str) -> Option<usize> {
+        self.get(key)?.checked
     }
 
     fn is_closed(&self, key: &str) -> bool {

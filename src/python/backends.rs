@@ -2,13 +2,16 @@
 
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyType};
 use pyo3::{IntoPyObjectExt, intern};
 
+use super::stored::Stored;
 use crate::pickle;
+use crate::recent::Recent;
 
 /// What is smaller is not worth lending: it is copied.
 const LENT_FROM: usize = 1024;
@@ -29,6 +32,16 @@ pub struct LocalMemory {
     naming: Naming,
     originals: Vec<Original>,
     loads: Py<PyAny>,
+    /// Bytes of entries whose checksum was right, by their address. Nobody can change them, and as long
+    /// as they are held, there are no others at that address.
+    checked: Mutex<Checked>,
+}
+
+/// With the length of the record that lies in each.
+type Checked = Recent<usize, (Py<PyBytes>, usize)>;
+
+fn lock(checked: &Mutex<Checked>) -> MutexGuard<'_, Checked> {
+    checked.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What makes the names of keys in the cache.
@@ -85,6 +98,8 @@ impl LocalMemory {
         name: Bound<'_, PyAny>,
         originals: Vec<Original>,
         loads: Py<PyAny>,
+        memory_entries: usize,
+        memory_bytes: usize,
     ) -> PyResult<Self> {
         let py = cache.py();
         let dictionary = |name| -> PyResult<_> { Ok(cache.getattr(name)?.cast_into::<PyDict>()?) };
@@ -104,6 +119,7 @@ impl LocalMemory {
             },
             originals,
             loads,
+            checked: Mutex::new(Recent::new(memory_entries, memory_bytes)),
         })
     }
 
@@ -182,6 +198,23 @@ impl LocalMemory {
         let found: PyResult<Vec<_>> = names.iter().map(|name| self.find(name, now)).collect();
         release.call0(py)?;
         found.map(Some)
+    }
+
+    /// How long the record in these very bytes was, if its checksum was found right before.
+    pub(super) fn checked(&self, bytes: &Bound<'_, PyBytes>) -> Option<usize> {
+        let address = bytes.as_ptr().addr();
+        lock(&self.checked).get(&address).map(|(_, length)| *length)
+    }
+
+    /// The checksum of this record was right, which ends with a signature of so many bytes.
+    pub(super) fn note_checked(&self, stored: &Stored, signature_length: usize, py: Python<'_>) {
+        let length = stored.as_bytes(py).len().saturating_sub(signature_length);
+        if stored.checked == Some(length) {
+            return;
+        }
+        let bytes = stored.bytes(py);
+        let (address, cost) = (bytes.as_ptr().addr(), bytes.as_bytes().len());
+        lock(&self.checked).put(address, (bytes.clone().unbind(), length), cost);
     }
 
     /// What this pickle holds.

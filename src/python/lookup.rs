@@ -133,7 +133,15 @@ impl LookUp {
             let Some(answers) = Answers::from(memory, py, keys, now)? else {
                 return Ok(false);
             };
-            if !self.take(&answers, now, py)? {
+            let is_over = !self.take(&answers, now, py)?;
+            let (found, signature_length) = self.with(|machine| {
+                let found = machine.found().and_then(|(key, _)| answers.get(key));
+                (found, machine.signature_length())
+            });
+            if let Some(stored) = found {
+                memory.note_checked(stored, signature_length, py);
+            }
+            if is_over {
                 return Ok(true);
             }
         }

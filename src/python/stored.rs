@@ -11,6 +11,8 @@ pub(super) struct Stored {
     bytes: Py<PyBytes>,
     start: usize,
     end: usize,
+    /// How long the record was, if its checksum was found right before in these very bytes.
+    pub checked: Option<usize>,
 }
 
 impl Stored {
@@ -38,12 +40,18 @@ impl Stored {
             bytes: bytes.unbind(),
             start,
             end,
+            checked: None,
         }
     }
 
     pub(super) fn as_bytes<'a>(&'a self, py: Python<'_>) -> &'a [u8] {
         let whole = self.bytes.as_bytes(py);
         whole.get(self.start..self.end).unwrap_or(whole)
+    }
+
+    /// The bytes in which it lies.
+    pub(super) fn bytes<'py>(&self, py: Python<'py>) -> &Bound<'py, PyBytes> {
+        self.bytes.bind(py)
     }
 
     /// The same without so many bytes at its end.

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import viewcache
 from backends import Backend
+from django.core.cache import caches
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 from viewcache.decorators import cache_page
@@ -71,6 +72,28 @@ def test_nor_of_one_that_is_stale(backend: Backend, on_error: bool) -> None:
         site(RequestFactory().get("/"))
     assert len(kept) == 1
     assert kept[0] < len(PAGE) / 2
+
+
+def test_what_was_checked_is_held_within_bounds(settings: Any) -> None:
+    location = "checked"
+    settings.VIEWCACHE = {"MEMORY_BYTES": 3_000_000}
+    settings.CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+            "LOCATION": location,
+            "TIMEOUT": None,
+        }
+    }
+    site = cache_page(60)(lambda request: HttpResponse(PAGE))
+    tracemalloc.start()
+    try:
+        for number in range(20):
+            for _ in range(2):
+                site(RequestFactory().get(f"/{number}/"))
+        caches["default"].clear()
+        assert tracemalloc.get_traced_memory()[0] < 3_500_000
+    finally:
+        tracemalloc.stop()
 
 
 @ALL
