@@ -11,12 +11,14 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import contextmanager
+from contextvars import Context
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
 import viewcache
+from asgiref.local import Local
 from django.core.cache import CacheKeyWarning, caches
 from django.core.handlers.asgi import ASGIRequest
 from django.core.handlers.wsgi import WSGIRequest
@@ -268,16 +270,30 @@ def test_django_gives_the_same_keys(case: Case) -> None:
 
 
 @pytest.mark.parametrize("name", [None, "Europe/Paris"])
+@pytest.mark.parametrize("kind", [threading.local, Local])
 def test_a_zone_is_found_wherever_django_keeps_it(
-    monkeypatch: pytest.MonkeyPatch, name: str | None
+    monkeypatch: pytest.MonkeyPatch, kind: Any, name: str | None
 ) -> None:
     """Django's own tests put another object there, and so may whoever traces it."""
-    monkeypatch.setattr(timezone, "_active", threading.local())
-    request, response = RequestFactory().get("/"), HttpResponse()
-    with override_settings(CACHES={"default": {"BACKEND": LOCMEM}}), timezone.override(name):
-        theirs = django_cache.learn_cache_key(request, response)
-        assert viewcache.learn_cache_key(request, response) == theirs
-        assert viewcache.get_cache_key(request) == theirs
+
+    def asked() -> Any:
+        # Django's functions keep what they have asked, and then the core asks nothing.
+        return RequestFactory().get("/", HTTP_HOST="testserver")
+
+    def same() -> None:
+        response = HttpResponse()
+        # Now the host is known, and where a zone is kept.
+        for _ in range(2):
+            viewcache.learn_cache_key(asked(), response)
+        monkeypatch.setattr(timezone, "_active", kind())
+        with timezone.override(name):
+            theirs = django_cache.learn_cache_key(asked(), response)
+            assert viewcache.learn_cache_key(asked(), response) == theirs
+            assert viewcache.get_cache_key(asked()) == theirs
+
+    with override_settings(CACHES={"default": {"BACKEND": LOCMEM}}):
+        # Where nothing was ever activated.
+        Context().run(same)
 
 
 #: Djangos of tomorrow: one without the function that is asked, and others with another.
