@@ -187,6 +187,22 @@ def test_another_record_of_the_same_page_is_proven_anew(serve: Any) -> None:
     assert ("X-Made", "b") in site.get("/page/").headers
 
 
+def test_a_record_is_proven_by_two_hits_of_its_own(serve: Any) -> None:
+    site = serve(page)
+    _warm(site)
+    assert _is_early(site)
+    expire(path="/page/")
+    # Stored, and then hit twice.
+    assert [_is_early(site) for _ in range(4)] == [False, False, False, True]
+
+
+def test_what_get_has_shown_says_nothing_of_head(serve: Any) -> None:
+    site = serve(page)
+    _warm(site)
+    assert _is_early(site)
+    assert [_is_early(site, method="HEAD") for _ in range(3)] == [False, False, True]
+
+
 def test_what_another_process_has_learnt_of_the_url_is_fetched_too(serve: Any) -> None:
     def view(request: HttpRequest, anything: str) -> HttpResponse:
         theme = request.COOKIES.get("theme", "light")
