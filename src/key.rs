@@ -133,9 +133,7 @@ pub fn django_suffix(language: Option<&str>, zone: Option<&str>) -> String {
 /// Lower-case hexadecimal.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * bytes.len());
-    push_hex(&mut text, bytes);
-    text
+    named("", bytes)
 }
 
 /// One of our keys: what it is the key of, and a digest.

@@ -124,6 +124,9 @@ impl Parts<'_> {
     /// is not part of it.
     #[must_use]
     pub fn spelt(&self) -> Option<Vec<u8>> {
+        if self.only.is_some() {
+            return None;
+        }
         let parts = [
             self.key_prefix,
             self.scheme,
@@ -138,7 +141,7 @@ impl Parts<'_> {
             spelt.extend((part.len() as u64).to_le_bytes());
             spelt.extend(part.as_bytes());
         }
-        self.only.is_none().then_some(spelt)
+        Some(spelt)
     }
 }
 

@@ -145,12 +145,14 @@ impl Entries {
 }
 
 /// What was found. Records are held, so that they can be lent.
-pub(super) struct Answers<'py> {
+pub(super) struct Answers<'a, 'py> {
     py: Python<'py>,
     found: Entries,
+    /// Where it was found, if that is in this process.
+    memory: Option<&'a LocalMemory>,
 }
 
-impl<'py> Answers<'py> {
+impl<'a, 'py> Answers<'a, 'py> {
     /// What a `get_many` found.
     pub(super) fn of(found: &Bound<'py, PyDict>) -> Self {
         let known = |(key, value): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
@@ -159,12 +161,13 @@ impl<'py> Answers<'py> {
         Self {
             py: found.py(),
             found: Entries::of(found.iter().filter_map(known).collect()),
+            memory: None,
         }
     }
 
     /// What local memory has under these keys; `None` where it is somebody else's to answer.
     pub(super) fn from(
-        memory: &LocalMemory,
+        memory: &'a LocalMemory,
         py: Python<'py>,
         keys: Vec<Named>,
         now: f64,
@@ -177,10 +180,7 @@ impl<'py> Answers<'py> {
             let Some(pickle) = pickle else {
                 continue;
             };
-            let plain = Stored::in_pickle(&pickle).map(|mut stored| {
-                stored.checked = memory.checked(stored.bytes(py));
-                Entry::Bytes(stored)
-            });
+            let plain = Stored::in_pickle(&pickle).map(Entry::Bytes);
             let plain = plain.or_else(|| number(&pickle).map(Entry::Number));
             let entry = match plain {
                 None => Entry::of(&memory.load(&pickle)?),
@@ -191,6 +191,7 @@ impl<'py> Answers<'py> {
         Ok(Some(Self {
             py,
             found: Entries::of(found),
+            memory: Some(memory),
         }))
     }
 
@@ -202,7 +203,7 @@ impl<'py> Answers<'py> {
     }
 }
 
-impl Found for Answers<'_> {
+impl Found for Answers<'_, '_> {
     fn generation(&self, key: &str) -> Option<u64> {
         self.found.get(key)?.generation()
     }
@@ -216,7 +217,7 @@ impl Found for Answers<'_> {
     }
 
     fn checked(&self, key: &str) -> Option<usize> {
-        self.get(key)?.checked
+        self.memory?.checked(self.get(key)?.bytes(self.py))
     }
 
     fn is_closed(&self, key: &str) -> bool {

@@ -2,13 +2,14 @@
 
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyType};
 use pyo3::{IntoPyObjectExt, intern};
 
+use super::lock;
 use super::stored::Stored;
 use crate::pickle;
 use crate::recent::Recent;
@@ -39,10 +40,6 @@ pub struct LocalMemory {
 
 /// With the length of the record that lies in each.
 type Checked = Recent<usize, (Py<PyBytes>, usize)>;
-
-fn lock(checked: &Mutex<Checked>) -> MutexGuard<'_, Checked> {
-    checked.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// What makes the names of keys in the cache.
 enum Naming {
@@ -209,10 +206,10 @@ impl LocalMemory {
     /// The checksum of this record was right, which ends with a signature of so many bytes.
     pub(super) fn note_checked(&self, stored: &Stored, signature_length: usize, py: Python<'_>) {
         let length = stored.as_bytes(py).len().saturating_sub(signature_length);
-        if stored.checked == Some(length) {
+        let bytes = stored.bytes(py);
+        if self.checked(bytes) == Some(length) {
             return;
         }
-        let bytes = stored.bytes(py);
         let (address, cost) = (bytes.as_ptr().addr(), bytes.as_bytes().len());
         lock(&self.checked).put(address, (bytes.clone().unbind(), length), cost);
     }

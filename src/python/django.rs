@@ -5,12 +5,13 @@
 //! (by a subclass, a patch, the like), or is not simply there, is left to them, by way of `None`.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyModule, PyString, PyType};
 
+use super::lock;
 use crate::cookie::strip;
 
 /// Hosts that are remembered as judged; a site has few, and an attacker may send many.
@@ -65,10 +66,6 @@ pub(super) struct Seen<'py> {
     pub path: Bound<'py, PyString>,
     pub language: Option<Bound<'py, PyString>>,
     pub zone: Option<String>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Django's own text: no subclass, which may answer otherwise.

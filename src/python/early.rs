@@ -232,8 +232,8 @@ fn from_wsgi<'a>(text: &'a Bound<'_, PyString>) -> Option<Cow<'a, str>> {
     if text.is_ascii() {
         return Some(text.into());
     }
-    let bytes: Result<_, _> = text.chars().map(u8::try_from).collect();
-    String::from_utf8(bytes.ok()?).ok().map(Cow::Owned)
+    let (read, has_lost) = cookie::from_wsgi(text);
+    (!has_lost).then_some(Cow::Owned(read))
 }
 
 fn method_of(meta: &Bound<'_, PyDict>) -> Option<&'static str> {

@@ -1,10 +1,12 @@
 //! A cursor whose rows have been fetched.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PySequence, PyTuple, PyType};
+
+use super::lock;
 
 /// A database cursor whose rows have been fetched, and are handed out from here.
 #[pyclass(frozen, module = "viewcache._core")]
@@ -99,7 +101,7 @@ impl Fetched {
     /// Takes so many of the rows that are left, or all: where they begin and end.
     fn take(&self, py: Python<'_>, most: Option<usize>) -> PyResult<(usize, usize)> {
         let length = self.rows.bind(py).len()?;
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = lock(&self.next);
         let start = *next;
         *next = most.map_or(length, |most| start.saturating_add(most).min(length));
         Ok((start, *next))

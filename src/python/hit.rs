@@ -5,13 +5,14 @@
     clippy::cast_sign_loss
 )]
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
+use super::lock;
 use super::stored::Stored;
 use crate::record::{IDENTITY, Outline, Page};
 use crate::slot;
@@ -114,10 +115,6 @@ impl Hit {
     fn age(&self, now: f64) -> u64 {
         (now - seconds(self.outline.stored_at)).max(0.0) as u64
     }
-}
-
-fn lock(record: &Mutex<Record>) -> MutexGuard<'_, Record> {
-    record.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Milliseconds to seconds.

@@ -1,7 +1,7 @@
 //! One request's way through the cache.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
@@ -9,7 +9,8 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 
 use super::answers::{Answers, Meta};
 use super::backends::LocalMemory;
-use super::hit::{Again, Hit};
+use super::hit::Hit;
+use super::lock;
 use crate::generation;
 use crate::lookup::{self as machine, Response};
 use crate::recipe::Cookies;
@@ -50,20 +51,8 @@ impl LookUp {
         ask(&self.state().machine)
     }
 
-    /// The age of the page that answers, for how many seconds it lasts, and its body, if it is the
-    /// record of that identity.
-    pub(super) fn repeat<'py>(
-        &self,
-        py: Python<'py>,
-        identity: &[u8],
-        now: f64,
-    ) -> PyResult<Option<Again<'py>>> {
-        self.hit(py)
-            .map_or(Ok(None), |hit| hit.get().again(py, identity, now))
-    }
-
     /// Takes in what was found under the wanted keys. True when there is more to fetch.
-    fn take(&self, answers: &Answers<'_>, now: f64, py: Python<'_>) -> PyResult<bool> {
+    fn take(&self, answers: &Answers<'_, '_>, now: f64, py: Python<'_>) -> PyResult<bool> {
         let mut state = self.state();
         let State {
             machine,
@@ -92,7 +81,7 @@ impl LookUp {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
@@ -149,7 +138,7 @@ impl LookUp {
 
     /// The page that answers, if one does.
     #[getter]
-    fn hit(&self, py: Python<'_>) -> Option<Py<Hit>> {
+    pub(super) fn hit(&self, py: Python<'_>) -> Option<Py<Hit>> {
         let state = self.state();
         state.machine.hit()?;
         Some(state.page.as_ref()?.clone_ref(py))

@@ -1,11 +1,12 @@
 //! What is known of pages: what a hit of them sends, by what hits have sent.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
+use super::lock;
 use super::lookup::LookUp;
 use crate::recent::Recent;
 use crate::request::page_key;
@@ -75,7 +76,8 @@ impl Proof {
 impl Proof {
     /// This proof, if one for the same record came before.
     fn after(&self, py: Python<'_>, earlier: Option<&Self>) -> PyResult<Self> {
-        let Some(earlier) = earlier.filter(|earlier| earlier.identity == self.identity) else {
+        let earlier = earlier.filter(|earlier| earlier.identity == self.identity);
+        let Some(earlier) = earlier.filter(|_| !self.is_refused(py)) else {
             return Ok(self.copy(py, false));
         };
         let is_same = self
@@ -85,8 +87,8 @@ impl Proof {
             .eq(&earlier.status_line)?
             && (self.age_at, self.ttl_at) == (earlier.age_at, earlier.ttl_at)
             && self.headers.bind(py).eq(earlier.headers.bind(py))?;
-        if self.is_refused(py) || is_same {
-            return Ok(self.copy(py, !self.is_refused(py)));
+        if is_same {
+            return Ok(self.copy(py, true));
         }
         Ok(Self {
             headers: PyTuple::empty(py).unbind(),
@@ -147,7 +149,7 @@ impl Proofs {
     }
 
     fn known(&self) -> MutexGuard<'_, Recent<Page, Py<Proof>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
@@ -190,8 +192,10 @@ impl Asked {
         let Some(proof) = self.proof.as_ref().map(Py::get) else {
             return Ok(None);
         };
-        let again = self.lookup.get().repeat(py, &proof.identity, now)?;
-        let Some((age, ttl, body)) = again else {
+        let Some(hit) = self.lookup.get().hit(py) else {
+            return Ok(None);
+        };
+        let Some((age, ttl, body)) = hit.get().again(py, &proof.identity, now)? else {
             return Ok(None);
         };
         Ok(Some((proof.headers_at(py, age, ttl)?, body)))

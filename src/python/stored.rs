@@ -11,8 +11,6 @@ pub(super) struct Stored {
     bytes: Py<PyBytes>,
     start: usize,
     end: usize,
-    /// How long the record was, if its checksum was found right before in these very bytes.
-    pub checked: Option<usize>,
 }
 
 impl Stored {
@@ -40,7 +38,6 @@ impl Stored {
             bytes: bytes.unbind(),
             start,
             end,
-            checked: None,
         }
     }
 

@@ -75,12 +75,11 @@ def test_nor_of_one_that_is_stale(backend: Backend, on_error: bool) -> None:
 
 
 def test_what_was_checked_is_held_within_bounds(settings: Any) -> None:
-    location = "checked"
     settings.VIEWCACHE = {"MEMORY_BYTES": 3_000_000}
     settings.CACHES = {
         "default": {
             "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
-            "LOCATION": location,
+            "LOCATION": "checked",
             "TIMEOUT": None,
         }
     }
