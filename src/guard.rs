@@ -9,8 +9,9 @@
 //! come back once it is gone.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::lock::lock;
 use crate::recent::Recent;
 use crate::scope;
 
@@ -65,7 +66,7 @@ impl Guard {
     }
 
     fn seen(&self) -> MutexGuard<'_, Option<Sighting>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.seen)
     }
 }
 
@@ -123,7 +124,7 @@ impl Guards {
     }
 
     fn known(&self) -> MutexGuard<'_, Recent<String, Arc<Guard>>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 }
 

@@ -7,9 +7,9 @@
 //! reads, changes and writes back; whoever stores the same page finds its entry and adds no second
 //! one; and the table is bounded, whatever is asked for.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 use regex::{Regex, RegexBuilder};
@@ -17,8 +17,10 @@ use regex::{Regex, RegexBuilder};
 use crate::error::Error;
 use crate::generation::{Verdict, verdict};
 use crate::key::{Fields, hex};
+use crate::lock::lock;
 use crate::lookup::Miss;
 use crate::query;
+use crate::recent::Recent;
 use crate::record::Page;
 use crate::request::{Method, Site, page_key};
 use crate::scope;
@@ -45,7 +47,9 @@ const IN_QUERY: &AsciiSet = &NON_ALPHANUMERIC
 pub struct Inventory {
     id: String,
     places: usize,
-    known: Known,
+    /// Pages, and until when (milliseconds) their entries are there. What is forgotten is claimed
+    /// again, and found.
+    known: Mutex<Recent<[u8; 32], u64>>,
 }
 
 impl Inventory {
@@ -59,7 +63,8 @@ impl Inventory {
         Self {
             id: hex(&fields.digest()[..16]),
             places,
-            known: Known::new(remembered),
+            // Each takes as much as the next.
+            known: Mutex::new(Recent::new(remembered, usize::MAX)),
         }
     }
 
@@ -97,12 +102,13 @@ impl Inventory {
     /// Is it known that this page's entry is there until then (milliseconds)?
     #[must_use]
     pub fn knows(&self, page: &[u8; 32], until: u64) -> bool {
-        self.known.get(page).is_some_and(|ends| ends >= until)
+        let mut known = lock(&self.known);
+        known.get(page).is_some_and(|ends| *ends >= until)
     }
 
     /// The entry of this page is there until then (milliseconds).
     pub fn learn(&self, page: [u8; 32], until: u64) {
-        self.known.put(page, until);
+        lock(&self.known).put(page, until, 0);
     }
 }
 
@@ -114,39 +120,6 @@ fn scattered(seed: u64, n: u64) -> u32 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     (z >> 32) as u32
-}
-
-/// Pages and until when their entries are there, within bounds: two halves, as the memory of
-/// recipes. What is forgotten is claimed again, and found.
-#[derive(Debug)]
-struct Known {
-    entries: usize,
-    /// The young one, the old one.
-    halves: Mutex<(Until, Until)>,
-}
-
-type Until = HashMap<[u8; 32], u64>;
-
-impl Known {
-    fn new(entries: usize) -> Self {
-        Self {
-            entries,
-            halves: Mutex::default(),
-        }
-    }
-
-    fn get(&self, page: &[u8; 32]) -> Option<u64> {
-        let halves = self.halves.lock().unwrap_or_else(PoisonError::into_inner);
-        halves.0.get(page).or_else(|| halves.1.get(page)).copied()
-    }
-
-    fn put(&self, page: [u8; 32], until: u64) {
-        let mut halves = self.halves.lock().unwrap_or_else(PoisonError::into_inner);
-        if halves.0.len() + 1 > self.entries / 2 {
-            halves.1 = std::mem::take(&mut halves.0);
-        }
-        halves.0.insert(page, until);
-    }
 }
 
 /// One page of the inventory. The same page always gives the same bytes, so an entry is known by
@@ -465,8 +438,7 @@ mod tests {
             inventory.learn(page, 10);
             assert!(inventory.knows(&page, 10) && !inventory.knows(&page, 11));
         }
-        let halves = inventory.known.halves.lock().unwrap();
-        assert!(halves.0.len() + halves.1.len() <= 100);
+        assert!(lock(&inventory.known).len() <= 100);
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod glob;
 pub mod guard;
 pub mod inventory;
 pub mod key;
+mod lock;
 pub mod lookup;
 pub mod pickle;
 #[cfg(feature = "python")]

@@ -3,8 +3,9 @@
 //! it can ask for recipe, page and generations in one round trip.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::lock::lock;
 use crate::recent::Recent;
 use crate::wire::{Reader, Writer};
 
@@ -210,7 +211,7 @@ impl Memory {
     }
 
     fn recent(&self) -> MutexGuard<'_, Recent<[u8; 32], Arc<Known>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -1,10 +1,11 @@
 //! URLs: what is made of one alone. Most requests are for one that was asked for lately, so that is
 //! kept.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::guard::{Guard, Guards};
 use crate::key;
+use crate::lock::lock;
 use crate::recent::Recent;
 use crate::request::{Parts, Site};
 use crate::scope;
@@ -69,7 +70,7 @@ impl Urls {
     }
 
     fn known(&self) -> MutexGuard<'_, Recent<Vec<u8>, Arc<Url>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

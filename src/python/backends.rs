@@ -9,8 +9,8 @@ use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyType};
 use pyo3::{IntoPyObjectExt, intern};
 
-use super::lock;
 use super::stored::Stored;
+use crate::lock::lock;
 use crate::pickle;
 use crate::recent::Recent;
 

@@ -11,8 +11,8 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyModule, PyString, PyType};
 
-use super::lock;
 use crate::cookie::strip;
+use crate::lock::lock;
 
 /// Hosts that are remembered as judged; a site has few, and an attacker may send many.
 const HOSTS_LIMIT: usize = 256;

@@ -6,7 +6,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PySequence, PyTuple, PyType};
 
-use super::lock;
+use crate::lock::lock;
 
 /// A database cursor whose rows have been fetched, and are handed out from here.
 #[pyclass(frozen, module = "viewcache._core")]

@@ -12,8 +12,8 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
-use super::lock;
 use super::stored::Stored;
+use crate::lock::lock;
 use crate::record::{IDENTITY, Outline, Page};
 use crate::slot;
 

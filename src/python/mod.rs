@@ -21,17 +21,10 @@ mod site;
 mod slot;
 mod stored;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::error::Error;
-
-/// Also after a panic under the lock: nothing that is kept here is ever half changed.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// The one place where our errors become Python's.
 impl From<Error> for PyErr {

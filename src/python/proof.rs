@@ -6,8 +6,8 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
-use super::lock;
 use super::lookup::LookUp;
+use crate::lock::lock;
 use crate::recent::Recent;
 use crate::request::page_key;
 

@@ -1,8 +1,9 @@
 //! The bounded memory of analyses.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::{Analysis, Refusal};
+use crate::lock::lock;
 use crate::recent::Recent;
 
 /// What an analysis came to; shared, since the same statement comes back.
@@ -24,9 +25,7 @@ impl Default for Memo {
 
 impl Memo {
     pub(super) fn get(&self, text: &str) -> Option<Outcome> {
-        // A panic cannot leave the map half changed in a way that matters: at worst an entry is missing.
-        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.get(text).cloned()
+        lock(&self.0).get(text).cloned()
     }
 
     pub(super) fn put(&self, text: &str, outcome: &Outcome) {
@@ -34,13 +33,12 @@ impl Memo {
             Ok(analysis) => analysis.weight(),
             Err(refusal) => refusal.weight(),
         });
-        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.put(text.into(), outcome.clone(), cost);
+        lock(&self.0).put(text.into(), outcome.clone(), cost);
     }
 
     #[cfg(test)]
     pub(super) fn size(&self) -> (usize, usize) {
-        let recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = lock(&self.0);
         (recent.len(), recent.cost())
     }
 }
