@@ -9,8 +9,8 @@ use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyType};
 use pyo3::{IntoPyObjectExt, intern};
 
+use super::lock;
 use super::stored::Stored;
-use crate::lock::lock;
 use crate::pickle;
 use crate::recent::Recent;
 
@@ -89,7 +89,6 @@ impl Eq for Named {}
 #[pymethods]
 impl LocalMemory {
     #[new]
-    #[allow(clippy::needless_pass_by_value)]
     fn new(
         cache: Bound<'_, PyAny>,
         name: Bound<'_, PyAny>,
@@ -131,7 +130,6 @@ impl LocalMemory {
 
     /// As `get_many()` of all these keys; what is large under the first is lent. `None` where it is
     /// somebody else's to answer.
-    #[allow(clippy::needless_pass_by_value)]
     fn lend<'py>(
         &self,
         py: Python<'py>,
@@ -200,7 +198,9 @@ impl LocalMemory {
     /// How long the record in these very bytes was, if its checksum was found right before.
     pub(super) fn checked(&self, bytes: &Bound<'_, PyBytes>) -> Option<usize> {
         let address = bytes.as_ptr().addr();
-        lock(&self.checked).get(&address).map(|(_, length)| *length)
+        lock(&self.checked, bytes.py())
+            .get(&address)
+            .map(|(_, length)| *length)
     }
 
     /// The checksum of this record was right, which ends with a signature of so many bytes.
@@ -211,7 +211,7 @@ impl LocalMemory {
             return;
         }
         let (address, cost) = (bytes.as_ptr().addr(), bytes.as_bytes().len());
-        lock(&self.checked).put(address, (bytes.clone().unbind(), length), cost);
+        lock(&self.checked, py).put(address, (bytes.clone().unbind(), length), cost);
     }
 
     /// What this pickle holds.

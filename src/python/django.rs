@@ -12,7 +12,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyModule, PyString, PyType};
 
 use crate::cookie::strip;
-use crate::lock::lock;
+
+use super::lock;
 
 /// Hosts that are remembered as judged; a site has few, and an attacker may send many.
 const HOSTS_LIMIT: usize = 256;
@@ -108,8 +109,9 @@ impl Django {
 
     /// `get_host()` has let this host through, by these settings.
     fn let_through(&self, host: &str, allowed: Py<PyAny>, debug: Py<PyAny>, py: Python<'_>) {
-        let mut judged = lock(&self.judged);
-        let known = judged.take().filter(|known| {
+        // Comparing may run Python, see `is_judged`: not under the lock.
+        let before = lock(&self.judged, py).take();
+        let known = before.filter(|known| {
             let is_same = known.allowed.bind(py).eq(allowed.bind(py));
             is_same.unwrap_or(false) && known.debug.is(&debug)
         });
@@ -118,11 +120,13 @@ impl Django {
             hosts.clear();
         }
         hosts.insert(host.to_string());
-        *judged = Some(Judged {
+        let judged = Judged {
             allowed,
             debug,
             hosts,
-        });
+        };
+        let replaced = lock(&self.judged, py).replace(judged);
+        drop(replaced);
     }
 
     /// Has `get_host()` let this very host through, by the settings as they are now?
@@ -136,7 +140,7 @@ impl Django {
         // Comparing runs Python where the setting holds objects of somebody's own, which may come
         // back here: not under the lock.
         let known = {
-            let judged = lock(&self.judged);
+            let judged = lock(&self.judged, py);
             let Some(judged) = judged.as_ref().filter(|known| known.hosts.contains(host)) else {
                 return false;
             };
@@ -150,8 +154,9 @@ impl Django {
     }
 
     /// This is the default time zone, and Django's name of it.
-    fn default_zone(&self, zone: Py<PyAny>, name: String) {
-        *lock(&self.default) = Some((zone, name));
+    fn default_zone(&self, zone: Py<PyAny>, name: String, py: Python<'_>) {
+        let before = lock(&self.default, py).replace((zone, name));
+        drop(before);
     }
 }
 
@@ -368,7 +373,7 @@ impl Django {
         let name = intern!(py, "get_default_timezone");
         let default = self.zone.names.bind(py).get_item(name).ok()??;
         let default = default.call0().ok()?;
-        let known = lock(&self.default);
+        let known = lock(&self.default, py);
         let (_, name) = known.as_ref().filter(|(zone, _)| default.is(zone))?;
         Some(Some(name.clone()))
     }
@@ -404,7 +409,7 @@ impl Active {
         let Some(found) = self.names.bind(py).get_item(intern!(py, "_active"))? else {
             return Ok(None);
         };
-        if let Some((known, get)) = &*lock(&self.known)
+        if let Some((known, get)) = &*lock(&self.known, py)
             && found.is(known)
         {
             return Ok(Some(get.clone_ref(py)));
@@ -419,7 +424,7 @@ impl Active {
         }
         let get = data.getattr(intern!(py, "get"))?.unbind();
         let known = (found.unbind(), get.clone_ref(py));
-        let before = lock(&self.known).replace(known);
+        let before = lock(&self.known, py).replace(known);
         drop(before);
         Ok(Some(get))
     }

@@ -141,8 +141,8 @@ impl Early {
 
     /// Of how many pages something is known.
     #[getter]
-    fn known(&self) -> usize {
-        self.proofs.len()
+    fn known(&self, py: Python<'_>) -> usize {
+        self.proofs.len(py)
     }
 }
 

@@ -6,7 +6,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PySequence, PyTuple, PyType};
 
-use crate::lock::lock;
+use super::lock;
 
 /// A database cursor whose rows have been fetched, and are handed out from here.
 #[pyclass(frozen, module = "viewcache._core")]
@@ -101,7 +101,7 @@ impl Fetched {
     /// Takes so many of the rows that are left, or all: where they begin and end.
     fn take(&self, py: Python<'_>, most: Option<usize>) -> PyResult<(usize, usize)> {
         let length = self.rows.bind(py).len()?;
-        let mut next = lock(&self.next);
+        let mut next = lock(&self.next, py);
         let start = *next;
         *next = most.map_or(length, |most| start.saturating_add(most).min(length));
         Ok((start, *next))

@@ -12,8 +12,8 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
+use super::lock;
 use super::stored::Stored;
-use crate::lock::lock;
 use crate::record::{IDENTITY, Outline, Page};
 use crate::slot;
 
@@ -89,7 +89,7 @@ impl Hit {
     /// page again.
     fn held(&self, py: Python<'_>) -> Held {
         Held {
-            record: lock(&self.record).clone_ref(py),
+            record: lock(&self.record, py).clone_ref(py),
             outline: self.outline,
         }
     }
@@ -215,7 +215,7 @@ impl Hit {
         let held = self.held(py);
         if let (before_body, Some(_)) = held.halves(py) {
             let kept = PyBytes::new(py, before_body).unbind();
-            *lock(&self.record) = Record::Head(kept);
+            *lock(&self.record, py) = Record::Head(kept);
         }
     }
 

@@ -70,10 +70,10 @@ impl Inventory {
 
     /// The page that was stored: is its entry there until then, as far as is known? A URL of which
     /// the cache knew nothing may have lost its entry, too.
-    fn is_listed(&self, lease: &LookUp, until: f64) -> bool {
+    fn is_listed(&self, py: Python<'_>, lease: &LookUp, until: f64) -> bool {
         let until = milliseconds(until);
         self.table.places() == 0
-            || lease.with(|machine| {
+            || lease.with(py, |machine| {
                 machine.miss() != Some(&Miss::UnknownUrl)
                     && [machine.digest(), Some(&machine.request().url.digest)]
                         .into_iter()
@@ -98,7 +98,7 @@ impl Inventory {
         alias: Option<String>,
     ) -> (Vec<String>, Py<PyBytes>) {
         let pairs = query::canonical(query, &self.site.query, only.map(Names::globs));
-        lease.with(|machine| {
+        lease.with(py, |machine| {
             let request = machine.request();
             let page = machine.digest().copied().unwrap_or_default();
             let keys = self.table.keys_of(&request.url.digest, &page);
@@ -123,8 +123,8 @@ impl Inventory {
 
     /// The page that was stored: its entry is there until then; or, where all its places were
     /// taken, no page of its URL need ask again until then.
-    fn listed(&self, lease: &LookUp, until: f64, has_place: bool) {
-        lease.with(|machine| {
+    fn listed(&self, py: Python<'_>, lease: &LookUp, until: f64, has_place: bool) {
+        lease.with(py, |machine| {
             let known = machine.digest().filter(|_| has_place);
             let known = known.unwrap_or(&machine.request().url.digest);
             self.table.learn(*known, milliseconds(until));

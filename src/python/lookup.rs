@@ -5,13 +5,13 @@ use std::sync::{Mutex, MutexGuard};
 
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
-use pyo3::types::{PyBytes, PyDict, PyList};
+use pyo3::types::{PyBytes, PyDict};
 
 use super::answers::{Answers, Meta};
 use super::backends::LocalMemory;
 use super::hit::Hit;
+use super::lock;
 use crate::generation;
-use crate::lock::lock;
 use crate::lookup::{self as machine, Response};
 use crate::recipe::Cookies;
 use crate::record::{Slot, Windows};
@@ -47,21 +47,21 @@ impl LookUp {
     }
 
     /// Hands the machine out, for as long as the function runs.
-    pub(super) fn with<T>(&self, ask: impl FnOnce(&machine::LookUp) -> T) -> T {
-        ask(&self.state().machine)
+    pub(super) fn with<T>(&self, py: Python<'_>, ask: impl FnOnce(&machine::LookUp) -> T) -> T {
+        ask(&self.state(py).machine)
     }
 
     /// Takes in what was found under the wanted keys. True when there is more to fetch.
     fn take(&self, answers: &Answers<'_, '_>, now: f64, py: Python<'_>) -> PyResult<bool> {
-        let mut state = self.state();
+        let mut state = self.state(py);
         let State {
             machine,
             meta,
             utf8_cookies,
             page,
         } = &mut *state;
-        let bound = meta.bind(py).clone();
-        let headers = Meta::new(&bound, *utf8_cookies);
+        let seen = meta.bind(py).clone();
+        let headers = Meta::new(&seen, *utf8_cookies);
         machine.receive(answers, &headers, milliseconds(now));
         headers.check()?;
         if let Some((key, outline)) = machine.found() {
@@ -69,19 +69,21 @@ impl LookUp {
             let hit = stored.map(|stored| Hit::new(stored, machine.signature_length(), outline));
             *page = hit.map(|hit| Py::new(py, hit)).transpose()?;
         }
-        if machine.miss().is_some() {
+        let (is_hit, is_miss) = (machine.hit().is_some(), machine.miss().is_some());
+        drop(state);
+        if is_miss {
             // Item by item: a watched META notes who copies it.
             let copy = PyDict::new(py);
-            for (name, value) in &bound {
+            for (name, value) in &seen {
                 copy.set_item(name, value)?;
             }
-            *meta = copy.unbind();
+            self.state(py).meta = copy.unbind();
         }
-        Ok(machine.hit().is_none() && machine.miss().is_none())
+        Ok(!is_hit && !is_miss)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        lock(&self.0)
+    fn state(&self, py: Python<'_>) -> MutexGuard<'_, State> {
+        lock(&self.0, py)
     }
 }
 
@@ -92,7 +94,7 @@ type Entries = (
 );
 
 /// The keys of recipe and pages, and those of generations.
-type Wanted<'py> = (Bound<'py, PyList>, Bound<'py, PyList>);
+type Wanted = (Vec<String>, Vec<String>);
 
 /// Header names, cookie names (`None`: all of them), tags.
 type RecipeNames = (Vec<String>, Option<Vec<String>>, Vec<String>);
@@ -100,10 +102,11 @@ type RecipeNames = (Vec<String>, Option<Vec<String>>, Vec<String>);
 #[pymethods]
 impl LookUp {
     /// The keys to fetch now: those of recipe and pages, and those of generations.
-    fn wanted<'py>(&self, py: Python<'py>) -> PyResult<Wanted<'py>> {
-        let state = self.state();
-        let (pages, generations) = state.machine.wanted();
-        Ok((PyList::new(py, pages)?, PyList::new(py, generations)?))
+    fn wanted(&self, py: Python<'_>) -> Wanted {
+        self.with(py, |machine| {
+            let (pages, generations) = machine.wanted();
+            (owned(pages), owned(generations))
+        })
     }
 
     /// What was found under the wanted keys. True when there is more to fetch.
@@ -115,7 +118,7 @@ impl LookUp {
     /// somebody else's to answer.
     fn answer(&self, memory: &LocalMemory, now: f64, py: Python<'_>) -> PyResult<bool> {
         loop {
-            let keys = self.with(|machine| {
+            let keys = self.with(py, |machine| {
                 let (pages, others) = machine.wanted();
                 memory.named(pages.into_iter().chain(others))
             });
@@ -123,7 +126,7 @@ impl LookUp {
                 return Ok(false);
             };
             let is_over = !self.take(&answers, now, py)?;
-            let (found, signature_length) = self.with(|machine| {
+            let (found, signature_length) = self.with(py, |machine| {
                 let found = machine.found().and_then(|(key, _)| answers.get(key));
                 (found, machine.signature_length())
             });
@@ -139,7 +142,7 @@ impl LookUp {
     /// The page that answers, if one does.
     #[getter]
     pub(super) fn hit(&self, py: Python<'_>) -> Option<Py<Hit>> {
-        let state = self.state();
+        let state = self.state(py);
         state.machine.hit()?;
         Some(state.page.as_ref()?.clone_ref(py))
     }
@@ -148,7 +151,7 @@ impl LookUp {
     /// place of an error.
     #[pyo3(signature = (*, on_error))]
     fn stale(&self, py: Python<'_>, on_error: bool) -> Option<Py<Hit>> {
-        let state = self.state();
+        let state = self.state(py);
         let (_, found) = state.machine.stale()?;
         let may = if on_error {
             found.if_error
@@ -161,15 +164,15 @@ impl LookUp {
     /// Since when the page is stale, in seconds since the epoch.
     #[getter]
     #[allow(clippy::cast_precision_loss)]
-    fn stale_since(&self) -> Option<f64> {
-        let state = self.state();
+    fn stale_since(&self, py: Python<'_>) -> Option<f64> {
+        let state = self.state(py);
         let (_, found) = state.machine.stale()?;
         Some(found.since as f64 / 1000.0)
     }
 
     /// The same request once more, from the beginning.
     fn again(&self, py: Python<'_>) -> PyResult<Self> {
-        let state = self.state();
+        let state = self.state(py);
         let headers = Meta::new(state.meta.bind(py), state.utf8_cookies);
         let begun = state.machine.again(&headers);
         headers.check()?;
@@ -179,22 +182,22 @@ impl LookUp {
 
     /// The key of the page that answers, or of the one that was looked for or stored.
     #[getter]
-    fn key(&self) -> Option<String> {
-        self.state().machine.key().map(String::from)
+    fn key(&self, py: Python<'_>) -> Option<String> {
+        self.state(py).machine.key().map(String::from)
     }
 
     /// Why there is none: a code, and the scope that it is about.
     #[getter]
-    fn miss(&self) -> Option<(&'static str, Option<String>)> {
-        let state = self.state();
+    fn miss(&self, py: Python<'_>) -> Option<(&'static str, Option<String>)> {
+        let state = self.state(py);
         let (code, scope) = state.machine.miss()?.parts();
         Some((code, scope.map(String::from)))
     }
 
     /// What the URL's responses vary on: header names, cookie names (`None` is all of them), tags.
     #[getter]
-    fn recipe(&self) -> Option<RecipeNames> {
-        let state = self.state();
+    fn recipe(&self, py: Python<'_>) -> Option<RecipeNames> {
+        let state = self.state(py);
         let recipe = state.machine.recipe()?;
         let cookies = match &recipe.cookies {
             Cookies::None => Some(Vec::new()),
@@ -210,8 +213,8 @@ impl LookUp {
 
     /// The scopes that bind the page, and whether each had a generation.
     #[getter]
-    fn scopes(&self) -> Vec<(String, bool)> {
-        self.state()
+    fn scopes(&self, py: Python<'_>) -> Vec<(String, bool)> {
+        self.state(py)
             .machine
             .used_scopes()
             .map(|(text, there)| (text.to_string(), there))
@@ -220,64 +223,54 @@ impl LookUp {
 
     /// The lease: the key of the turn to render this page.
     #[getter]
-    fn turn_key(&self) -> String {
-        self.state().machine.turn_key()
+    fn turn_key(&self, py: Python<'_>) -> String {
+        self.state(py).machine.turn_key()
     }
 
     /// The cache key of the URL's recipe.
     #[getter]
-    fn recipe_key(&self) -> String {
-        self.state().machine.request().url.recipe_key.clone()
+    fn recipe_key(&self, py: Python<'_>) -> String {
+        self.state(py).machine.request().url.recipe_key.clone()
     }
 
     /// The lease: scopes that are read from here on. The keys of those whose generations have to
     /// be fetched first.
-    #[allow(clippy::needless_pass_by_value)]
-    fn read(&self, scopes: Vec<PyBackedStr>) -> Vec<String> {
-        let mut state = self.state();
+    fn read(&self, py: Python<'_>, scopes: Vec<PyBackedStr>) -> Vec<String> {
+        let mut state = self.state(py);
         state.machine.read(&scopes);
-        state
-            .machine
-            .unclaimed()
-            .into_iter()
-            .map(String::from)
-            .collect()
+        owned(state.machine.unclaimed())
     }
 
     /// The lease: as `read`, where all of their generations have been read; else nothing is done.
-    #[allow(clippy::needless_pass_by_value)]
-    fn read_known(&self, scopes: Vec<PyBackedStr>) -> bool {
-        self.state().machine.read_known(&scopes)
+    fn read_known(&self, py: Python<'_>, scopes: Vec<PyBackedStr>) -> bool {
+        self.state(py).machine.read_known(&scopes)
     }
 
     /// The lease: scopes that the page may come to read; they are fetched with those it does.
     #[pyo3(signature = (scopes, *, remember))]
-    #[allow(clippy::needless_pass_by_value)]
-    fn expect(&self, scopes: Vec<PyBackedStr>, remember: bool) {
-        self.state().machine.expect(&scopes, remember);
+    fn expect(&self, py: Python<'_>, scopes: Vec<PyBackedStr>, remember: bool) {
+        self.state(py).machine.expect(&scopes, remember);
     }
 
     /// The lease: the entry that teaches the next render of this URL what this one has read.
     fn teach(&self, py: Python<'_>, now: f64) -> (String, Py<PyBytes>, u64) {
-        let (key, value, seconds) = self.state().machine.teach(milliseconds(now));
+        let (key, value, seconds) = self.state(py).machine.teach(milliseconds(now));
         (key, PyBytes::new(py, &value).unbind(), seconds)
     }
 
     /// The lease: the keys of all generations that are not known, used or only expected.
-    fn unknown(&self) -> Vec<String> {
-        let state = self.state();
-        let unread = state.machine.unread();
-        unread.into_iter().map(String::from).collect()
+    fn unknown(&self, py: Python<'_>) -> Vec<String> {
+        self.with(py, |machine| owned(machine.unread()))
     }
 
     /// The lease: the same, each with a new one to set.
     fn renewals<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        with_fresh(py, &self.state().machine.unread())
+        with_fresh(py, self.unknown(py))
     }
 
     /// The lease: those of the scopes whose generation has not been read.
-    fn unread_of(&self, scopes: Vec<String>) -> Vec<String> {
-        let state = self.state();
+    fn unread_of(&self, py: Python<'_>, scopes: Vec<String>) -> Vec<String> {
+        let state = self.state(py);
         scopes
             .into_iter()
             .filter(|scope| !state.machine.has_read(scope))
@@ -285,26 +278,26 @@ impl LookUp {
     }
 
     /// The lease: has the generation of any scope that begins so been read?
-    fn has_read_any(&self, prefix: &str) -> bool {
-        self.state().machine.has_read_any(prefix)
+    fn has_read_any(&self, py: Python<'_>, prefix: &str) -> bool {
+        self.state(py).machine.has_read_any(prefix)
     }
 
     /// The lease: the first of these scopes whose generation may be younger than that moment.
-    #[allow(clippy::needless_pass_by_value)]
-    fn younger_than(&self, moment: u64, scopes: Vec<String>) -> Option<String> {
-        let state = self.state();
+    fn younger_than(&self, py: Python<'_>, moment: u64, scopes: Vec<String>) -> Option<String> {
+        let state = self.state(py);
         let found = state.machine.younger_than(moment, &scopes);
         found.map(String::from)
     }
 
     /// The lease: the generations that are absent, each with a new one to add.
     fn unclaimed<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        with_fresh(py, &self.state().machine.unclaimed())
+        with_fresh(py, self.with(py, |machine| owned(machine.unclaimed())))
     }
 
     /// The lease: what was found under keys that `read` or `unclaimed` named.
     fn claim(&self, found: &Bound<'_, PyDict>) {
-        self.state().machine.claim(&Answers::of(found));
+        let answers = Answers::of(found);
+        self.state(found.py()).machine.claim(&answers);
     }
 
     /// The entries to set for a response that may be stored: key, record, seconds.
@@ -325,7 +318,7 @@ impl LookUp {
         windows: (u32, u32),
         now: f64,
     ) -> PyResult<Entries> {
-        let mut state = self.state();
+        let mut state = self.state(py);
         let State {
             machine,
             meta,
@@ -370,8 +363,13 @@ impl LookUp {
     }
 }
 
+/// For Python, which makes its objects when the lock has been let go: that may run anything.
+fn owned(keys: Vec<&str>) -> Vec<String> {
+    keys.into_iter().map(String::from).collect()
+}
+
 /// These keys, each with a new generation.
-fn with_fresh<'py>(py: Python<'py>, keys: &[&str]) -> PyResult<Bound<'py, PyDict>> {
+fn with_fresh(py: Python<'_>, keys: Vec<String>) -> PyResult<Bound<'_, PyDict>> {
     let entries = PyDict::new(py);
     for key in keys {
         entries.set_item(key, generation::fresh()?)?;

@@ -21,10 +21,20 @@ mod site;
 mod slot;
 mod stored;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
 
 use crate::error::Error;
+
+/// As the core's own, but whoever has to wait lets go of the interpreter meanwhile: the one who holds
+/// the lock may be waiting for that. No Python runs under it, which might ask for it again.
+fn lock<'a, T>(mutex: &'a Mutex<T>, py: Python<'_>) -> MutexGuard<'a, T> {
+    let locked = mutex.lock_py_attached(py);
+    locked.unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The one place where our errors become Python's.
 impl From<Error> for PyErr {

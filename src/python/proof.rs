@@ -6,8 +6,8 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
+use super::lock;
 use super::lookup::LookUp;
-use crate::lock::lock;
 use crate::recent::Recent;
 use crate::request::page_key;
 
@@ -131,7 +131,7 @@ impl Proofs {
     }
 
     pub(super) fn of(&self, py: Python<'_>, page: &Page) -> Option<Py<Proof>> {
-        let mut known = self.known();
+        let mut known = self.known(py);
         known.get(page).map(|proof| proof.clone_ref(py))
     }
 
@@ -140,16 +140,16 @@ impl Proofs {
         let proof = shown.after(py, asked.proof.as_ref().map(Py::get))?;
         let cost = proof.cost;
         let proof = Py::new(py, proof)?;
-        self.known().put(asked.page, proof, cost);
+        self.known(py).put(asked.page, proof, cost);
         Ok(())
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.known().len()
+    pub(super) fn len(&self, py: Python<'_>) -> usize {
+        self.known(py).len()
     }
 
-    fn known(&self) -> MutexGuard<'_, Recent<Page, Py<Proof>>> {
-        lock(&self.0)
+    fn known(&self, py: Python<'_>) -> MutexGuard<'_, Recent<Page, Py<Proof>>> {
+        lock(&self.0, py)
     }
 }
 
@@ -209,7 +209,7 @@ impl Asked {
         is_head: bool,
         proofs: &Proofs,
     ) -> PyResult<Option<Self>> {
-        let Some(digest) = lookup.with(|machine| machine.digest().copied()) else {
+        let Some(digest) = lookup.with(py, |machine| machine.digest().copied()) else {
             return Ok(None);
         };
         let page = (digest, is_head);
