@@ -108,7 +108,7 @@ impl Parts<'_> {
         fields.text(&canonical_host(self.host, self.scheme));
         fields.text(self.path);
         if self.raw_query {
-            fields.optional(Some(self.query));
+            fields.text(self.query);
         } else {
             let pairs = query::canonical(self.query, &site.query, self.only);
             fields.count(pairs.len());
