@@ -73,6 +73,12 @@ def _parts(visit: Visit, *, debug: bool) -> Iterator[str]:
         yield "hit"
         yield f"ttl={min(-1, int(lookup.stale_since - time.time()))}"
         yield f"detail={_string(visit.reason)}"
+    elif hit is not None and visit.status in ("miss", "stored"):
+        # A page was found, but what makes one of its slots is gone, so the view ran.
+        yield "fwd=miss"
+        if visit.status == "stored":
+            yield "stored"
+        yield 'detail="slot-gone"'
     elif lookup is None or lookup.miss is None:
         yield "fwd=method" if visit.reason == "method" else "fwd=bypass"
         if visit.reason != "method":

@@ -75,6 +75,8 @@ def slot(request: HttpRequest, name: str, function: Function) -> SafeString:
 
     Raises ``TypeError`` or ``ValueError`` for a name or a function that cannot be found again.
     """
+    if not callable(function):
+        raise TypeError(f"slot() was given {function!r}; expected a function of a module.")
     where = _whereabouts(function)
     return piece(request, "function", name, where, lambda: function(request))
 
@@ -355,7 +357,8 @@ def fillings(names: Iterable[str], request: HttpRequest) -> list[bytes]:
 
     Raises ``SlotGoneError`` before any of them is made, or what making one raises.
     """
-    made = [_found(name, settings.SECRET_KEY) for name in names]
+    secrets = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    made = [_found(name, secrets) for name in names]
     token = _within.set(True)
     try:
         return [
@@ -370,8 +373,8 @@ def readable(name: str) -> str:
     return name[_SIGNATURE:].split("\n")[2] if name else "csrf_token"
 
 
-def _found(signed: str, secret_key: Any) -> tuple[str, Function]:
-    style, kind, name, where = _unsign(signed, secret_key)
+def _found(signed: str, secrets: tuple[Any, ...]) -> tuple[str, Function]:
+    style, kind, name, where = _unsign(signed, secrets)
     try:
         if kind not in KINDS:
             # No template was loaded in this process yet.
@@ -385,16 +388,19 @@ def _found(signed: str, secret_key: Any) -> tuple[str, Function]:
 KINDS: dict[str, Callable[[str, str], Function]] = {"function": lambda name, where: _import(where)}
 
 
-def _sign(name: str) -> str:
-    digest = salted_hmac(_SALT, name, algorithm="sha256").hexdigest()
+def _sign(name: str, secret: Any = None) -> str:
+    """The name after its signature; by ``SECRET_KEY``, where no secret is given."""
+    digest = salted_hmac(_SALT, name, secret, algorithm="sha256").hexdigest()
     return digest[:_SIGNATURE] + name
 
 
 @lru_cache(maxsize=1024)
-def _unsign(signed: str, secret_key: Any) -> tuple[str, str, str, str]:
+def _unsign(signed: str, secrets: tuple[Any, ...]) -> tuple[str, str, str, str]:
     name = signed[_SIGNATURE:]
-    if not constant_time_compare(_sign(name), signed):
-        raise SlotGoneError("A record names a slot that was not signed with this SECRET_KEY.")
+    if not any(constant_time_compare(_sign(name, secret), signed) for secret in secrets):
+        raise SlotGoneError(
+            "A record names a slot that was not signed with SECRET_KEY or SECRET_KEY_FALLBACKS."
+        )
     style, kind, given, where = name.split("\n")
     return style, kind, given, where
 
@@ -404,7 +410,7 @@ def _whereabouts(function: Function) -> str:
     """Module and name of this function, by which it is found again."""
     module = getattr(function, "__module__", None)
     qualname = getattr(function, "__qualname__", None)
-    if not callable(function) or module is None or qualname is None:
+    if module is None or qualname is None:
         raise TypeError(f"slot() was given {function!r}; expected a function of a module.")
     if iscoroutinefunction(function):
         raise TypeError(f"slot() was given the async function {qualname}; expected a sync one.")

@@ -654,6 +654,26 @@ def test_only_what_slot_was_called_with_is_imported(
     assert served.count == 2
 
 
+def test_a_key_that_was_replaced_still_opens_what_it_has_signed(serve: Any, settings: Any) -> None:
+    served = serve(page_with(pieces.greeting))
+    served.visitor(name="Anna").get()
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "new", [settings.SECRET_KEY]
+    assert served.visitor(name="Bert").text() == "<p>Hello, Bert!</p>"
+    assert served.count == 1
+    settings.SECRET_KEY_FALLBACKS = []
+    assert served.visitor(name="Carl").text() == "<p>Hello, Carl!</p>"
+    assert served.count == 2
+
+
+def test_what_is_said_of_a_page_whose_slot_is_gone(serve: Any, settings: Any) -> None:
+    settings.VIEWCACHE = {"CACHE_STATUS": True}
+    served = serve(page_with(pieces.greeting))
+    served.visitor(name="Anna").get()
+    settings.SECRET_KEY = "another"
+    said = served.visitor(name="Bert").get()["Cache-Status"]
+    assert said == 'viewcache; fwd=miss; stored; detail="slot-gone"'
+
+
 def test_a_record_that_was_tampered_with_is_no_page(serve: Any) -> None:
     served = serve(page_with(pieces.greeting))
     served.visitor(name="Anna").get()
@@ -675,6 +695,7 @@ def test_a_record_that_was_tampered_with_is_no_page(serve: Any) -> None:
         (functools.partial(pieces.greeting), TypeError),
         (pieces.coroutine, TypeError),
         ("slots.pieces.greeting", TypeError),
+        ([], TypeError),
         (None, TypeError),
     ],
 )
