@@ -29,6 +29,8 @@ from .store import Store
 _SCOPES = 50
 _CAUSES = 10
 _FIELDS = {"token", "when", "scopes", "total", "causes"}
+#: The year 9999 in seconds, about: there are no dates after it.
+_END_OF_TIME = 2.5e11
 #: Scopes that wait for a commit, whose causes a thread keeps.
 _WAITING = 4096
 
@@ -162,12 +164,39 @@ def _read(places: Iterable[int]) -> list[dict[str, Any]]:
 
 
 def _told(value: Any) -> dict[str, Any] | None:
-    """A record; ``None`` for what is none, or is damaged."""
+    """A record; ``None`` for anything else that lies there: others may write to the cache."""
     try:
-        told = json.loads(value) if isinstance(value, bytes) else None
-    except ValueError:
+        told = json.loads(value)
+    except (TypeError, ValueError):
         return None
-    return told if isinstance(told, dict) and told.keys() == _FIELDS else None
+    return told if _is_record(told) else None
+
+
+def _is_record(told: Any) -> bool:
+    """Is it made as ``_record()`` makes them?"""
+    if not isinstance(told, dict) or told.keys() != _FIELDS:
+        return False
+    when, causes = told["when"], told["causes"]
+    return (
+        isinstance(told["token"], int)
+        and isinstance(told["total"], int)
+        and isinstance(when, float)
+        and 0 <= when < _END_OF_TIME
+        and _are_texts(told["scopes"])
+        and isinstance(causes, list)
+        and causes != []
+        and all(
+            isinstance(each, list)
+            and len(each) == len(Cause._fields) + 1
+            and _are_texts(each[:-1])
+            and _are_texts(each[-1])
+            for each in causes
+        )
+    )
+
+
+def _are_texts(given: Any) -> bool:
+    return isinstance(given, list) and all(isinstance(each, str) for each in given)
 
 
 def _expired(told: dict[str, Any], scope: str | None = None) -> Expired:

@@ -228,7 +228,16 @@ def test_a_record_that_is_none_is_passed_over(site: Site, tag: Tag) -> None:
 
     Tag.objects.update(name="new")
     keys = conf.site().generation_keys([f"expiry:{place}" for place in range(64)])
-    for key in keys:
-        cache.set(key, b"{" if key < keys[9] else 7)
-    assert history.recent() == []
-    assert "No expiry" in why_expired()
+    true = next(record for record in cache.get_many(keys).values())
+    told = json.loads(true)
+    assert history._told(true) is not None
+    damaged: list[Any] = [b"{", 7, b"[]", b"{}", b'"a"', json.dumps({**told, "more": 1})]
+    for name in told:
+        damaged.append(json.dumps({each: told[each] for each in told if each != name}))
+        damaged += [json.dumps({**told, name: wrong}) for wrong in (None, {}, "x", [7])]
+    damaged.append(json.dumps({**told, "when": 10**30}))
+    for record in damaged:
+        for key in keys:
+            cache.set(key, record.encode() if isinstance(record, str) else record)
+        assert history.recent() == [], record
+        assert "No expiry" in why_expired()
