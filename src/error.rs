@@ -1,4 +1,5 @@
-//! Everything that can be wrong with what a caller gave us. `python.rs` maps it, in one place.
+//! Everything that can be wrong with what a caller gave us. `src/python/mod.rs` makes Python's exceptions
+//! of them.
 
 use std::fmt;
 
@@ -50,7 +51,8 @@ impl fmt::Display for Error {
             ),
             Self::NoRandomness(why) => write!(
                 f,
-                "The operating system gave no random bytes ({why}), so nothing was expired."
+                "The operating system gave no random bytes ({why}). Nothing was written to the cache; \
+                 check that this process may use getrandom(2) or read /dev/urandom."
             ),
         }
     }

@@ -7,6 +7,7 @@ Each has an id, a hint, and an anchor of the same name in the documentation.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pkgutil import resolve_name
 from typing import Any
 
 from django.apps import AppConfig, apps
@@ -27,7 +28,7 @@ from django.middleware.locale import LocaleMiddleware
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils.module_loading import import_string
 
-from . import compat, conf, middleware
+from . import _core, compat, conf, middleware
 
 DOCUMENTATION = "docs/checks.md"
 
@@ -56,6 +57,8 @@ def check(
         *_check_caches(),
         *_check_keys(),
         *_check_sessions(),
+        *_check_ignored_cookies(),
+        *_check_names(),
         *_check_wagtail(),
     ]
 
@@ -329,15 +332,55 @@ def _check_keys() -> Iterator[checks.CheckMessage]:
 
 
 def _check_sessions() -> Iterator[checks.CheckMessage]:
-    if settings.SESSION_SAVE_EVERY_REQUEST and any(
-        name.endswith(".SessionMiddleware") for name in settings.MIDDLEWARE
+    if (
+        settings.SESSION_SAVE_EVERY_REQUEST
+        and not conf.get().VARY_ON_READ
+        and any(name.endswith(".SessionMiddleware") for name in settings.MIDDLEWARE)
     ):
         yield _warning(
             "W012",
             "SESSION_SAVE_EVERY_REQUEST sets a cookie on each response to a visitor that has a "
-            "session, and a response that sets a cookie is not cached.",
-            "Switch it off, or expect pages to be cached for visitors without a session only.",
+            "session, and without VARY_ON_READ a response that sets a cookie is not cached.",
+            "Leave VARY_ON_READ on or SESSION_SAVE_EVERY_REQUEST off, or expect pages to be cached "
+            "for visitors without a session only.",
         )
+
+
+def _check_ignored_cookies() -> Iterator[checks.CheckMessage]:
+    name = settings.SESSION_COOKIE_NAME
+    if _core.Names(list(conf.get().IGNORE_COOKIES)).matches(name):
+        yield _error(
+            "E008",
+            f"VIEWCACHE['IGNORE_COOKIES'] matches {name!r}, the session's cookie: a page that was "
+            "made for one user is served to all others.",
+            "Narrow the pattern. A session that no view reads is not in the key anyway.",
+        )
+
+
+def _check_names() -> Iterator[checks.CheckMessage]:
+    wanted = conf.get().TRACK
+    if not isinstance(wanted, bool):
+        known = {config.label for config in apps.get_app_configs()}
+        for model in apps.get_models(include_auto_created=True):
+            known |= {model._meta.label, model._meta.label_lower}
+        for label in sorted(wanted - known):
+            yield _warning(
+                "W015",
+                f"VIEWCACHE['TRACK'] names {label!r}, which is no app or model of this project: "
+                "no page finds out that it reads it.",
+                "Give an app label, such as 'blog', or a model, such as 'blog.Post'.",
+            )
+    for name in conf.get().EARLY_SAFE:
+        if "<locals>" in name:
+            continue  # such a receiver has no name by which it could be found
+        try:
+            resolve_name(name)
+        except (AttributeError, ImportError, ValueError) as error:
+            yield _warning(
+                "W016",
+                f"VIEWCACHE['EARLY_SAFE'] names {name!r}, which cannot be imported: {error}.",
+                "Spell the middleware as in MIDDLEWARE, a receiver by its module and name.",
+            )
 
 
 def _check_wagtail() -> Iterator[checks.CheckMessage]:

@@ -5,6 +5,8 @@ The ``VIEWCACHE`` setting: one dictionary, compiled once into typed settings.
 from __future__ import annotations
 
 import difflib
+import math
+import sys
 from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
@@ -145,6 +147,10 @@ def django(name: str) -> Any:
         return getattr(settings, name)
 
 
+#: Seconds (RFC 9111 section 1.2.2 has caches count as far as this), and whatever is counted.
+_LARGEST = 2**31 - 1
+
+
 def _check(name: str, value: Any) -> Any:
     """The value in the form that ``Settings`` promises, or ``ImproperlyConfigured``."""
     expected: str
@@ -154,7 +160,7 @@ def _check(name: str, value: Any) -> Any:
             if isinstance(value, Mapping) and all(
                 isinstance(key, str) and key.count(".") == 1 for key in value
             ):
-                return dict(value)
+                return {label.lower(): given for label, given in value.items()}
         case "HOSTS" | "IGNORE_COOKIES" | "IGNORE_QUERY" | "PURE_FUNCTIONS" | "EARLY_SAFE":
             expected = "a list of strings"
             if isinstance(value, list | tuple | set | frozenset) and all(
@@ -188,7 +194,8 @@ def _check(name: str, value: Any) -> Any:
                 }
         case "WAIT_SECONDS" | "SETTLE_SECONDS" | "FAULT_SECONDS":
             expected = "a number of seconds, 0 or more"
-            if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if is_number and 0 <= value < math.inf:
                 return float(value)
         case (
             "INVENTORY"
@@ -199,12 +206,13 @@ def _check(name: str, value: Any) -> Any:
             | "STALE_WHILE_REVALIDATE"
             | "STALE_IF_ERROR"
         ):
-            expected = "a whole number, 0 or more"
-            if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            largest = sys.maxsize if name == "MEMORY_BYTES" else _LARGEST
+            expected = f"a whole number, 0 or more and at most {largest}"
+            if type(value) is int and 0 <= value <= largest:
                 return value
         case "BROWSER_SECONDS":
             expected = "a whole number of seconds, 0 or more, or None"
-            if value is None or (type(value) is int and value >= 0):
+            if value is None or (type(value) is int and 0 <= value <= _LARGEST):
                 return value
         case _:
             expected = "a string"

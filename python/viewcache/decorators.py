@@ -18,6 +18,10 @@ from .policy import Area
 
 View = TypeVar("View", bound=Callable[..., Any])
 
+#: Seconds, less than these: ``Expires`` is a date, and there is none after the year 9999; of deltas
+#: RFC 9111 section 1.2.2 has caches count as far as that.
+_LONGEST, _LONGEST_STALE = 10**11, 2**31
+
 
 def cache_page(
     timeout: float | None,
@@ -44,19 +48,24 @@ def cache_page(
 
     Raises ``TypeError`` or ``ValueError`` for an argument of the wrong kind.
     """
-    for name, value in (("cookies", cookies), ("query", query)):
-        if isinstance(value, str):
-            raise TypeError(f"{name} is the string {value!r}; expected a list of names.")
+    if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float)):
+        raise TypeError(
+            f"timeout is {timeout!r}; expected a number of seconds, or None, as in "
+            "@cache_page(600)."
+        )
+    if timeout is not None and not abs(timeout) < _LONGEST:
+        raise ValueError(f"timeout is {timeout!r}; expected less than {_LONGEST} seconds, or None.")
+    cookies, query = _names("cookies", cookies), _names("query", query)
     for name, seconds in (
         ("stale_while_revalidate", stale_while_revalidate),
         ("stale_if_error", stale_if_error),
     ):
         if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int)):
             raise TypeError(f"{name} is {seconds!r}; expected a whole number of seconds, or None.")
-        if seconds is not None and seconds < 0:
-            raise ValueError(f"{name} is {seconds!r}; expected 0 seconds or more.")
+        if seconds is not None and not 0 <= seconds < _LONGEST_STALE:
+            raise ValueError(f"{name} is {seconds!r}; expected 0 to {_LONGEST_STALE - 1} seconds.")
     names = None if cookies is None else frozenset(cookies)
-    allowed = None if query is None else _core.Names(list(query))
+    allowed = None if query is None else _core.Names(query)
 
     def decorate(view: View) -> View:
         middleware = CacheMiddleware(
@@ -73,6 +82,14 @@ def cache_page(
         )
 
     return decorate
+
+
+def _names(argument: str, given: Iterable[str] | None) -> list[str] | None:
+    """This argument as a list. Raises ``TypeError`` for anything but names."""
+    names = given if given is None or isinstance(given, str) else list(given)
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names or ()):
+        raise TypeError(f"{argument} is {names!r}; expected a list of names, such as ['page'].")
+    return names
 
 
 def _wrap(view: View, area: Area) -> View:

@@ -4,36 +4,43 @@ What a database does not know: pages that depend on something else, or on the cl
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
+from django.db.models import Model
 from django.http import HttpRequest
 from django.utils import timezone
 
 from . import _core, bindings, lease, policy
+from .scopes import name_of
 
 
-def depends_on(*names: str) -> None:
+def depends_on(*names: str | Model | type[Model]) -> None:
     """
     The page that is being made depends on these: ``depends_on("feed:weather")`` in whatever reads
-    that feed, however far from the view. A name is a tag, so ``expire(tag="feed:weather")`` expires
-    every such page.
+    that feed, however far from the view. A name is a tag (see ``tag()``), so
+    ``expire(tag="feed:weather")`` expires every such page.
 
     Call it **before** reading. Needs no request, but ``VIEWCACHE["TRACK"]``, since it is tracking
     that knows which page is being made; else, and where no page is, it does nothing. Raises
     ``ValueError`` for what is no tag.
     """
-    scopes = [_core.scope_of_tag(name) for name in names]
+    scopes = _scopes(names)
     visit = bindings.visit_of_context(scopes)
     if visit is not None:
         lease.read(visit, scopes)
 
 
-async def adepends_on(*names: str) -> None:
+async def adepends_on(*names: str | Model | type[Model]) -> None:
     """As ``depends_on``, for async code."""
-    scopes = [_core.scope_of_tag(name) for name in names]
+    scopes = _scopes(names)
     visit = bindings.visit_of_context(scopes)
     if visit is not None:
         await lease.aread(visit, scopes)
+
+
+def _scopes(names: Iterable[str | Model | type[Model]]) -> list[str]:
+    return [_core.scope_of_tag(name_of(name)) for name in names]
 
 
 def expires_at(request: HttpRequest, moment: datetime) -> None:
@@ -42,9 +49,11 @@ def expires_at(request: HttpRequest, moment: datetime) -> None:
     ``expires_at(request, post.publish_at)``. Of several moments the first counts; after one that
     is over, the page is not stored.
 
-    Raises ``ValueError`` for a naive moment where the site has time zones (``USE_TZ``), as a
-    comparison of the two would.
+    Raises ``TypeError`` for anything but a ``datetime``, and ``ValueError`` for a naive one where
+    the site has time zones (``USE_TZ``), as a comparison of the two would.
     """
+    if not isinstance(moment, datetime):
+        raise TypeError(f"expires_at() was given {moment!r}; expected a datetime.")
     now = timezone.now()
     if timezone.is_naive(moment) != timezone.is_naive(now):
         raise ValueError(f"{moment!r} is naive or aware where django.utils.timezone.now() is not.")

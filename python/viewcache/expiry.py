@@ -67,9 +67,10 @@ def expire(
     tree and tag, and two more; in a cache that cannot count atomically (the database, files) it is
     the same as without.
 
-    Inside a transaction (of the database
-    ``using``) it waits for the commit. Raises ``ValueError`` for what is no path or tag,
-    ``NoReverseMatch`` for an unknown view, and what the cache raises when it is down.
+    Inside a transaction (of the database ``using``) it waits for the commit, and a fault of the
+    cache is logged. Raises ``ValueError`` for what is no path, tag or saved object,
+    ``NoReverseMatch`` for an unknown view, ``viewcache.store.UnconfirmedError`` where the cache did
+    not take the write although it raised nothing, and whatever the backend raises when it is down.
     """
     scopes = _scopes(path, tree, tag, view, args, kwargs, obj, everything)
     connection = transaction.get_connection(using)
@@ -137,16 +138,18 @@ def _scopes(
             "site, call expire(everything=True)."
         )
     scopes: list[str] = []
-    for item in _several(path, str | Promise):
+    for item in _several(path, str | bytes | Promise):
         scopes += _core.scopes_of_path(scopes_of.text(item))
-    for item in _several(tree, str | Promise):
+    for item in _several(tree, str | bytes | Promise):
         scopes += _core.scopes_of_tree(scopes_of.text(item))
-    for item in _several(tag, str | Model | type):
+    for item in _several(tag, str | bytes | Model | type):
         scopes.append(_core.scope_of_tag(scopes_of.name_of(item)))
     if view is not None:
         found = scopes_of.in_every_language(lambda: reverse(view, args=args, kwargs=kwargs))
         scopes += [scope for url in found for scope in _core.scopes_of_path(url)]
-    for item in _several(obj, Model):
+    for item in _several(obj, str | bytes | Model):
+        if isinstance(item, Model) and item.pk is None:
+            raise ValueError(f"{item!r} is not saved, so no page shows it. Give one that is.")
         scopes += scopes_of.object_scopes(item)
     if everything:
         scopes += _core.scopes_of_tree("/")

@@ -119,7 +119,7 @@ def is_received(sender: type[Model]) -> bool:
 
 
 def _label(model: type[Model]) -> str:
-    return (model._meta.concrete_model or model)._meta.label
+    return (model._meta.concrete_model or model)._meta.label_lower
 
 
 def scopes_of(instance: Model) -> list[str]:

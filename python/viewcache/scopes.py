@@ -24,7 +24,9 @@ def name_of(item: str | Model | type[Model]) -> str:
     if isinstance(item, type) and issubclass(item, Model):
         concrete = item._meta.concrete_model or item
         return concrete._meta.label_lower
-    raise ValueError(f"{item!r} is not a tag. Give a string such as 'post:12', or a model.")
+    raise ValueError(
+        f"{item!r} is not a tag. Give a string such as 'post:12', a model, or an instance of one."
+    )
 
 
 def text(path: object) -> str:

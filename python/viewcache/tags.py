@@ -48,13 +48,16 @@ def tagged(*tags: str | Callable[..., str]) -> Callable[[View], View]:
 
     ``{name}`` in a tag is filled in from the arguments of the URL (``@tagged("post:{pk}")``); a
     callable is called with the view's arguments. Stands outside or inside ``cache_page``.
+
+    Raises ``TypeError`` for anything else, and, when the view is called, ``ValueError`` for a tag
+    that names no argument of it.
     """
     if not tags or not all(isinstance(item, str) or callable(item) for item in tags):
         raise TypeError(f"tagged() was given {tags!r}; expected tags, such as @tagged('posts').")
 
     def names(request: HttpRequest, args: Any, kwargs: Any) -> list[str]:
         return [
-            item.format(**kwargs) if isinstance(item, str) else item(request, *args, **kwargs)
+            _filled(item, kwargs) if isinstance(item, str) else item(request, *args, **kwargs)
             for item in tags
         ]
 
@@ -71,6 +74,16 @@ def tagged(*tags: str | Callable[..., str]) -> Callable[[View], View]:
         return cast(View, wraps(view)(wrapping))
 
     return decorate
+
+
+def _filled(name: str, kwargs: dict[str, Any]) -> str:
+    try:
+        return name.format(**kwargs)
+    except (IndexError, KeyError) as missing:
+        raise ValueError(
+            f"The tag {name!r} names {missing}, which is no argument of this view. It has: "
+            f"{', '.join(kwargs) or 'none by name'}."
+        ) from None
 
 
 def _visit(request: HttpRequest) -> Visit | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import viewcache
-from blog.models import Author
+from blog.models import Author, Tag
 from django.contrib.auth.models import Group
 from django.core.cache import cache
 from django.db import connection
@@ -150,7 +150,10 @@ def test_what_is_no_tag(given: Any) -> None:
     with pytest.raises(ValueError, match="tag") as raised:
         viewcache.expire(tag=given)
     if given in (7, object):
-        said = f"{given!r} is not a tag. Give a string such as 'post:12', or a model."
+        said = (
+            f"{given!r} is not a tag. Give a string such as 'post:12', a model, or an instance of "
+            "one."
+        )
         assert str(raised.value) == said
 
 
@@ -184,6 +187,17 @@ def test_nothing_is_never_everything(given: Any, says: str) -> None:
 def test_what_is_no_object(given: Any) -> None:
     with pytest.raises(ValueError, match="not a model instance"):
         viewcache.expire(obj=given)
+
+
+def test_an_object_that_is_not_saved_has_no_page() -> None:
+    with pytest.raises(ValueError, match=r"<Tag: .*> is not saved"):
+        viewcache.expire(obj=Tag(name="t", slug="t"))
+
+
+@pytest.mark.parametrize("name", ["path", "tree", "tag", "obj"])
+def test_bytes_are_told_whole(name: str) -> None:
+    with pytest.raises(ValueError, match=r"^b'/a/' is not a "):
+        viewcache.expire(**{name: b"/a/"})
 
 
 def test_an_unknown_view() -> None:

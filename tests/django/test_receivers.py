@@ -67,6 +67,14 @@ def test_what_is_saved_and_deleted(settings: Any, expired: Expired, post: Post) 
         assert expired() == set()
 
 
+def test_a_label_may_be_written_as_django_allows(
+    settings: Any, expired: Expired, post: Post
+) -> None:
+    settings.VIEWCACHE = {"EXPIRE_ON_SAVE": {"blog.post": None}}
+    post.save()
+    assert tags_of(post) <= expired()
+
+
 def test_the_former_url_is_expired_too(settings: Any, expired: Expired, post: Post) -> None:
     with received(settings, Post=None):
         former = post.get_absolute_url()

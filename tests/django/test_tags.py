@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -83,6 +84,16 @@ def test_tagged_keeps_what_the_view_is(site: Any) -> None:
 def test_what_tagged_refuses(bad: Any) -> None:
     with pytest.raises(TypeError, match="expected tags"):
         viewcache.tagged(*bad)
+
+
+@pytest.mark.parametrize(
+    ("tag", "says"),
+    [("a:{pk}", "'pk', which is no argument of this view. It has: slug."), ("{}", "")],
+)
+def test_a_tag_of_an_argument_that_the_view_has_not(tag: str, says: str) -> None:
+    view = viewcache.tagged(tag)(lambda request, slug: None)
+    with pytest.raises(ValueError, match=f"The tag .* names .*{re.escape(says)}"):
+        view(RequestFactory().get("/"), slug="a")
 
 
 @pytest.mark.parametrize("bad", ["", "x" * 251, "a\nb", "\x7f", "a\x00", b"a", 7, None, object()])

@@ -124,6 +124,25 @@ def test_a_late_moment_changes_nothing(tracked: Site) -> None:
     assert tracked.status == "stored"
 
 
+def test_a_model_and_an_instance_are_names_too(tracked: Site) -> None:
+    tag = Tag.objects.create(name="t", slug="t")
+    get = tracked.serve(lambda request: viewcache.depends_on(tag, Tag, "feed:weather"))
+    get()
+    for name in (tag, Tag, "feed:weather"):
+        get()
+        assert tracked.status == "hit"
+        viewcache.expire(tag=name)
+        get()
+        assert tracked.status == "stored"
+    with pytest.raises(ValueError, match="3 is not a tag"):
+        viewcache.depends_on(3)  # type: ignore[arg-type]
+
+
+def test_what_is_no_moment_is_refused(rf: Any) -> None:
+    with pytest.raises(TypeError, match="'tomorrow'; expected a datetime"):
+        viewcache.expires_at(rf.get("/"), "tomorrow")  # type: ignore[arg-type]
+
+
 def test_a_naive_moment_is_refused(tracked: Site, rf: Any) -> None:
     with pytest.raises(ValueError, match="naive"):
         viewcache.expires_at(rf.get("/"), datetime(2030, 1, 1))

@@ -70,6 +70,7 @@ def test_the_example_blog_has_none() -> None:
         ({"CACHE_STATUS": "loud"}, ["E001"]),
         ("on", ["E001"]),
         ({"EXPIRE_ON_SAVE": {"auth.User": None}}, []),
+        ({"EXPIRE_ON_SAVE": {"auth.user": None}}, []),
         ({"EXPIRE_ON_SAVE": {"auth.Nobody": None}}, ["E002"]),
         ({"EXPIRE_ON_SAVE": {"nothing.User": None}}, ["E002"]),
         ({"EXPIRE_ON_SAVE": {"auth.User": f"{__name__}.not_one"}}, []),
@@ -77,6 +78,12 @@ def test_the_example_blog_has_none() -> None:
         ({"EXPIRE_ON_SAVE": {"auth.User": "nowhere.urls"}}, ["E003"]),
         ({"EXPIRE_ON_SAVE": {"auth.User": f"{__name__}.NOT_CALLABLE"}}, ["E003"]),
         ({"EXPIRE_ON_SAVE": {"auth.User": 3}}, ["E003"]),
+        ({"IGNORE_COOKIES": ["_ga*"]}, []),
+        ({"IGNORE_COOKIES": ["_ga", "sess*"]}, ["E008"]),
+        ({"TRACK": ["auth", "auth.User", "auth.group", "auth.User_groups"]}, []),
+        ({"TRACK": ["auth", "atuh", "auth.Usr"]}, ["W015", "W015"]),
+        ({"EARLY_SAFE": [f"{__name__}.TimezoneMiddleware", f"{__name__}.a.<locals>.b"]}, []),
+        ({"EARLY_SAFE": [f"{__name__}.TimzoneMiddleware", "nowhere.Middleware"]}, ["W016"] * 2),
     ],
 )
 def test_settings(given: Any, expected: list[str]) -> None:
@@ -97,6 +104,9 @@ def test_settings(given: Any, expected: list[str]) -> None:
         ({"QUIET": {"blog_tag": "name"}}, "a dictionary such as {'auth_user': ['last_login'], "),
         ({"WAIT_SECONDS": -1}, "a number of seconds, 0 or more"),
         ({"SETTLE_SECONDS": True}, "a number of seconds, 0 or more"),
+        ({"FAULT_SECONDS": float("inf")}, "a number of seconds, 0 or more"),
+        ({"MEMORY_BYTES": 2**63}, "a whole number, 0 or more and at most 9223372036854775807"),
+        ({"STALE_IF_ERROR": 2**31}, "a whole number, 0 or more and at most 2147483647"),
         ({"INVENTORY": -1}, "a whole number, 0 or more"),
         ({"TRACK_ROWS": 1.5}, "a whole number, 0 or more"),
         ({"RECORD_EXPIRIES": True}, "a whole number, 0 or more"),
@@ -204,8 +214,10 @@ def test_an_unknown_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_sessions() -> None:
-    assert ids(SESSION_SAVE_EVERY_REQUEST=True) == ["W012"]
-    assert ids(SESSION_SAVE_EVERY_REQUEST=True, MIDDLEWARE=[UPDATE, FETCH]) == []
+    whole = {"VARY_ON_READ": False}
+    assert ids(SESSION_SAVE_EVERY_REQUEST=True, VIEWCACHE=whole) == ["W012"]
+    assert ids(SESSION_SAVE_EVERY_REQUEST=True) == []
+    assert ids(SESSION_SAVE_EVERY_REQUEST=True, VIEWCACHE=whole, MIDDLEWARE=[UPDATE, FETCH]) == []
 
 
 def test_each_has_its_place_in_the_documentation() -> None:

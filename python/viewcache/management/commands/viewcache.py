@@ -208,6 +208,8 @@ class Command(BaseCommand):
         what: dict[str, Any] = {"tree": tree, "tag": tag, "everything": everything}
         scopes = _scopes(path, **what)
         _check_tags(tag)
+        if _is_local():
+            self.stderr.write("The cache is local memory: no page of another process is reached.")
         alive = len(Store().fetch([], conf.site().generation_keys(scopes))) if dry_run else 0
         if not dry_run:
             self._expire(list(dict.fromkeys(path)), what, soft, verbosity)
@@ -304,7 +306,7 @@ class Command(BaseCommand):
             for url in dict.fromkeys(given)
             for request in warming.requests_for(url, language, headers=header, host=host)
         ]
-        if isinstance(Store(None).generations, LocMemCache):
+        if _is_local():
             self.stderr.write("The cache is local memory: what is warmed ends with this command.")
         counts: Counter[str] = Counter()
         problems: list[str] = []
@@ -448,6 +450,11 @@ def _paths_of_views(
     if cached:
         paths += _paths_of(inventory.of_views(inventory.read().pages, cached))
     return paths
+
+
+def _is_local() -> bool:
+    """Is the cache this process's own?"""
+    return isinstance(Store().generations, LocMemCache)
 
 
 def _check_tags(tags: list[str]) -> None:
