@@ -1,5 +1,5 @@
 # The one owner of every command: a developer, CI and the README run these and nothing else.
-# Needs a Python (3.10 or newer), a Rust toolchain and a C compiler; fetches the rest.
+# Needs a Python (3.11 or newer), a Rust toolchain and a C compiler; fetches the rest.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -193,7 +193,7 @@ clean: ## Remove what was built
 # -- Files: a second run does only what a change asks for -------------------------------------------
 
 $(DONE)/venv: pyproject.toml tests/pythons.sh
-	@[ -n "$(PYTHON)" ] || { echo "no Python from 3.10 on that has venv and ensurepip was found" >&2; exit 1; }
+	@[ -n "$(PYTHON)" ] || { echo "no Python from 3.11 on that has venv and ensurepip was found" >&2; exit 1; }
 	[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 # --group is pip 25.1's.
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'

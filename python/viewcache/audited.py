@@ -214,10 +214,10 @@ class _Query(QueryDict):
             plain.setlist(name, list(values))
         return plain
 
-    def __copy__(self) -> QueryDict:
+    def __copy__(self) -> Any:
         return self._plain()
 
-    def __deepcopy__(self, memo: Any) -> QueryDict:
+    def __deepcopy__(self, memo: Any) -> Any:
         return self._plain()
 
     def __reduce_ex__(self, protocol: Any) -> Any:

@@ -163,7 +163,7 @@ _hiding: dict[tuple[str, str], bool] = {}
 @cache
 def _keys() -> dict[str, str]:
     """The column of the primary key of each table, by the name that the core gives the table."""
-    return {_core.table_name(each._meta.db_table): each._meta.pk.column for each in _models()}
+    return {_core.table_name(each._meta.db_table): str(each._meta.pk.column) for each in _models()}
 
 
 def forget() -> None:

@@ -18,7 +18,7 @@ import json
 import threading
 import time
 from collections.abc import Iterable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from . import conf
@@ -202,5 +202,5 @@ def _are_texts(given: Any) -> bool:
 def _expired(told: dict[str, Any], scope: str | None = None) -> Expired:
     causes = told["causes"]
     who, why, where, statement, _ = next((each for each in causes if scope in each[4]), causes[0])
-    when = datetime.fromtimestamp(told["when"], timezone.utc)
+    when = datetime.fromtimestamp(told["when"], UTC)
     return Expired(when, who, why, where, statement, tuple(told["scopes"]), told["total"])

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
+from datetime import UTC
 from typing import Any, ClassVar
 
 import pytest
@@ -259,10 +260,10 @@ def test_what_is_no_number_of_seconds_is_refused(name: str, value: Any, error: A
 def test_nothing_is_stale_beyond_the_moment_of_expires_at(
     site: Any, counted: Any, clock: list[float]
 ) -> None:
-    from datetime import datetime, timezone
+    from datetime import datetime
 
     def respond(request: Any, count: int) -> HttpResponse:
-        viewcache.expires_at(request, datetime.fromtimestamp(1_000_070, timezone.utc))
+        viewcache.expires_at(request, datetime.fromtimestamp(1_000_070, UTC))
         return HttpResponse(str(count))
 
     client = site.serve(cache_page(60)(counted(respond)))

@@ -33,8 +33,8 @@ PER_DJANGO = (
 
 
 def oldest_python(django: str) -> tuple[int, int]:
-    """The oldest Python that a release of Django supports."""
-    return (3, 10) if django.startswith("5.") else (3, 12)
+    """The oldest Python that this package and a release of Django support."""
+    return (3, 11) if django.startswith("5.") else (3, 12)
 
 
 def run(*command: str | Path, **extra: str) -> int:

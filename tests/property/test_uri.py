@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timezone as fixed
+from datetime import UTC
 from functools import partial
 from typing import Any
 from unittest import mock
@@ -134,7 +134,7 @@ def test_language_and_zone_are_those_of_the_moment() -> None:
 
     with override_settings(USE_TZ=True, TIME_ZONE="Europe/Berlin", LANGUAGE_CODE="fr"):
         seen = {same()}
-        for zone in ("Asia/Tokyo", "UTC", fixed.utc):
+        for zone in ("Asia/Tokyo", "UTC", UTC):
             with timezone.override(zone), translation.override("de"):
                 seen.add(same())
         seen.add(same())

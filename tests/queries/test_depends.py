@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -76,7 +76,7 @@ def test_without_tracking_it_does_nothing(tracked: Site) -> None:
 
 
 def in_seconds(seconds: float) -> datetime:
-    return datetime.fromtimestamp(time.time() + seconds, tz=timezone.utc)
+    return datetime.fromtimestamp(time.time() + seconds, tz=UTC)
 
 
 @pytest.mark.parametrize("per_site", [True, False])

@@ -1,6 +1,6 @@
 """Fill the blog with posts. It makes the same blog every time, and never makes a post twice."""
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand
@@ -9,7 +9,7 @@ from django.utils.text import slugify
 
 from blog.models import Author, Comment, Post, Tag
 
-NEWEST = datetime(2026, 11, 2, 9, 30, tzinfo=timezone.utc)
+NEWEST = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
 SPAN = timedelta(days=4 * 365)
 
 USERS = {"editor": True, "reader": False}  # name and password are the same; True is a superuser
