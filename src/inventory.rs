@@ -451,6 +451,7 @@ mod tests {
             stale: crate::record::Windows::default(),
             fingerprint: [7; 32],
             reason: None,
+            marks: "",
             generations: vec![1, 1],
             tags: vec![("tag:a", 1)],
             headers: vec![],

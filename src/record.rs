@@ -3,13 +3,13 @@
 //!
 //! ```text
 //! magic+version  crc32 | flags status stored_at expires_at stale fingerprint[32]
-//!                      | reason | generations of the path's scopes | tags with generations
+//!                      | reason | marks | generations of the path's scopes | tags with generations
 //!                      | headers | slots | body
 //! ```
 
 use crate::wire::{Reader, Writer};
 
-const MAGIC: [u8; 4] = *b"VCP2";
+const MAGIC: [u8; 4] = *b"VCP3";
 
 /// The response said `public`: it may answer a request that carries `Authorization`.
 pub const PUBLIC: u8 = 1;
@@ -58,6 +58,8 @@ pub struct Page<'a> {
     pub fingerprint: [u8; 32],
     /// The reason phrase, where it is not the status code's own.
     pub reason: Option<&'a str>,
+    /// What code has left on the response for other code, as Python's side wrote it; mostly nothing.
+    pub marks: &'a str,
     /// Of the scopes of the path, in the order of `scope::chain`.
     pub generations: Vec<u64>,
     /// The other scopes, with theirs.
@@ -109,6 +111,7 @@ impl<'a> Page<'a> {
         out.raw(&self.fingerprint);
         out.u8(u8::from(self.reason.is_some()));
         out.bytes(self.reason.unwrap_or_default().as_bytes());
+        out.bytes(self.marks.as_bytes());
         out.length(self.generations.len());
         self.generations
             .iter()
@@ -175,6 +178,7 @@ impl<'a> Page<'a> {
         let fingerprint = input.raw(32)?.try_into().ok()?;
         let has_reason = input.u8()? == 1;
         let reason = input.text()?;
+        let marks = input.text()?;
         let count = input.count(8)?;
         let generations = (0..count).map(|_| input.u64()).collect::<Option<_>>()?;
         let count = input.count(12)?;
@@ -203,6 +207,7 @@ impl<'a> Page<'a> {
             stale,
             fingerprint,
             reason,
+            marks,
             generations,
             tags,
             headers,
@@ -229,6 +234,7 @@ mod tests {
             },
             fingerprint: [3; 32],
             reason: Some("Fine"),
+            marks: "",
             generations: vec![4, u64::MAX],
             tags: vec![("tag:a", 5)],
             headers: vec![("Content-Type", "text/html"), ("X", "")],
@@ -260,6 +266,7 @@ mod tests {
         assert_eq!(Page::decode(&at_its_end.encode()), Some(at_its_end));
         let plain = Page {
             reason: None,
+            marks: "",
             slots: vec![],
             tags: vec![],
             ..page(b"")

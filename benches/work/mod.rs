@@ -168,6 +168,7 @@ fn page(body: &[u8]) -> Page<'_> {
         stale: Windows::default(),
         fingerprint: [3; 32],
         reason: None,
+        marks: "",
         generations: vec![TOKEN; 4],
         tags: vec![("tag:blog.post:1", TOKEN), ("tag:blog.author:7", TOKEN)],
         headers: vec![

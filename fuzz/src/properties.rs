@@ -29,7 +29,7 @@ fn text(data: &[u8]) -> String {
 /// A record is read or refused; what is read holds no more than the bytes did, and is written the
 /// same again. Lengths are tried with a checksum that is right, too.
 pub fn record(data: &[u8]) {
-    for magic in [*b"VCP2", *b"VCR1"] {
+    for magic in [*b"VCP3", *b"VCR1"] {
         let mut sealed = magic.to_vec();
         sealed.extend(crc32(data).to_le_bytes());
         sealed.extend(data);

@@ -284,6 +284,7 @@ class LookUp:
         *,
         status: int,
         reason: str | None,
+        marks: str,
         headers: Sequence[tuple[str, str]],
         body: bytes,
         slots: Sequence[tuple[int, str]],
@@ -528,11 +529,21 @@ class Hit:
         """
     def ready(
         self, now: float, *, with_body: bool
-    ) -> tuple[int, str | None, dict[str, tuple[str, str]], bool, float, list[str], bytes | None]:
+    ) -> tuple[
+        int,
+        str | None,
+        str | None,
+        dict[str, tuple[str, str]],
+        bool,
+        float,
+        list[str],
+        bytes | None,
+    ]:
         """
-        Status, reason phrase, headers by their lower-case names, ``Age`` among them, whether these
-        are as Django would let them be (no phrase; ASCII, no line ends), when the page was stored,
-        its slots, and the body if it is wanted and has none.
+        Status, reason phrase, marks if there are any (what ``store`` was given), headers by their
+        lower-case names, ``Age`` among them, whether these are as Django would let them be (no
+        phrase; ASCII, no line ends), when the page was stored, its slots, and the body if it is
+        wanted and has none.
         """
     @property
     def body(self) -> bytes:

@@ -139,6 +139,7 @@ def entries(
         made, why = lease.store(
             status=response.status_code,
             reason=page.reason(response),
+            marks=page.marks(response),
             headers=page.headers(response, permission, has_slots=bool(places)),
             body=body,
             slots=places,

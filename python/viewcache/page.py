@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from functools import cache
+import json
+from functools import cache, lru_cache
 from http.client import responses as _phrases
 from http.cookies import SimpleCookie
 from typing import Any
@@ -14,6 +15,7 @@ from django.core.signals import setting_changed
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase, ResponseHeaders
 from django.middleware.csrf import CsrfViewMiddleware, get_token
+from django.template.response import SimpleTemplateResponse
 from django.utils.cache import get_conditional_response, patch_cache_control
 from django.utils.html import escapejs
 from django.utils.http import http_date, parse_http_date_safe
@@ -118,13 +120,46 @@ def reason(response: HttpResponseBase) -> str | None:
     return None if phrase == _phrases.get(response.status_code) else str(phrase)
 
 
+def marks(response: HttpResponseBase) -> str:
+    """
+    What code has left on the response for other code, which asks for it after a hit, too: Django's
+    ``xframe_options_exempt``, a charset that was given, and the like; as JSON, or ``""``. Nothing
+    that is false, large or no plain value is kept.
+    """
+    found = {
+        name: value
+        for name, value in response.__dict__.items()
+        if value
+        and (type(value) in (bool, int, float) or (type(value) is str and len(value) <= _MARK))
+        and name not in _of_every_response()
+        and not name.startswith("_viewcache")
+    }
+    return json.dumps(found) if found else ""
+
+
+#: Characters of a mark.
+_MARK = 100
+
+
+@cache
+def _of_every_response() -> frozenset[str]:
+    """The attributes of every response, and those of its rendering, which a page has had."""
+    return frozenset(vars(SimpleTemplateResponse(""))) - {"_charset"}
+
+
+@lru_cache(maxsize=256)
+def _marks(text: str) -> dict[str, Any]:
+    found = json.loads(text)
+    return {name: found[name] for name in found if name not in _of_every_response()}
+
+
 def response(
     hit: _core.Hit, request: HttpRequest, now: float, stale_since: float | None = None
 ) -> HttpResponse:
     """The response that a page makes for this request; it may be stale since some moment."""
     meta: Any = request.META
     is_conditional = stale_since is None and not _CONDITIONS.isdisjoint(dict.keys(meta))
-    status, phrase, headers, is_plain, stored_at, names, body = hit.ready(
+    status, phrase, marked, headers, is_plain, stored_at, names, body = hit.ready(
         now, with_body=not is_conditional
     )
     make = _made if is_plain and _is_known() else _constructed
@@ -135,6 +170,8 @@ def response(
     if body is None:
         body = hit.fill(_fillings(names, request)) if names else hit.body
     result = make(status, phrase, headers, body)
+    if marked is not None:
+        result.__dict__.update(_marks(marked))
     if stale_since is not None:
         _end(result, stored_at, stale_since)
     if TOKEN in names:

@@ -21,6 +21,8 @@ const RECIPE_MILLISECONDS: u64 = 24 * 60 * 60 * 1000;
 pub struct Response<'a> {
     pub status: u16,
     pub reason: Option<&'a str>,
+    /// See [`Page::marks`].
+    pub marks: &'a str,
     pub headers: Vec<(&'a str, &'a str)>,
     pub body: &'a [u8],
     pub slots: Vec<Slot<'a>>,
@@ -207,6 +209,7 @@ impl LookUp {
             stale: response.stale,
             fingerprint: digest,
             reason: response.reason,
+            marks: response.marks,
             generations,
             tags: tagged,
             headers: response.headers,

@@ -124,6 +124,7 @@ impl World {
         let response = Response {
             status: 200,
             reason: None,
+            marks: "",
             headers: vec![],
             body: b"body",
             slots: vec![],
@@ -280,6 +281,7 @@ fn try_store(lease: &mut LookUp) -> Result<Vec<Entry>, &'static str> {
     let response = Response {
         status: 200,
         reason: None,
+        marks: "",
         headers: vec![],
         body: b"",
         slots: vec![],
@@ -435,6 +437,7 @@ fn a_page_is_kept_for_its_longest_window_and_the_recipe_longer() {
     let response = Response {
         status: 200,
         reason: None,
+        marks: "",
         headers: vec![],
         body: b"",
         slots: vec![],

@@ -128,10 +128,11 @@ type Head = (u16, Option<String>, Vec<(String, String)>, f64, f64);
 /// Its age, how long it lasts, and the body.
 pub(super) type Again<'py> = (u64, i64, Bound<'py, PyBytes>);
 
-/// Status, reason phrase, headers by their lower-case names, whether it is all plain, when it was
-/// stored, slots, body.
+/// Status, reason phrase, marks, headers by their lower-case names, whether it is all plain, when it
+/// was stored, slots, body.
 type Ready<'py> = (
     u16,
+    Option<String>,
     Option<String>,
     Bound<'py, PyDict>,
     bool,
@@ -166,9 +167,9 @@ impl Hit {
         ))
     }
 
-    /// Status, reason phrase, headers by their lower-case names, `Age` among them, when the page
-    /// was stored and the names of its slots; and the body, if it is wanted and has no slots. And
-    /// whether it is all as Django would let it be: no reason phrase, and headers in ASCII, without
+    /// Status, reason phrase, marks if there are any, headers by their lower-case names, `Age` among
+    /// them, when the page was stored and the names of its slots; and the body, if it is wanted and
+    /// has no slots. And whether it is all as Django would let it be: no reason phrase, and headers in ASCII, without
     /// line ends.
     #[pyo3(signature = (now, *, with_body))]
     fn ready<'py>(&self, py: Python<'py>, now: f64, with_body: bool) -> PyResult<Ready<'py>> {
@@ -186,6 +187,7 @@ impl Hit {
         Ok((
             page.status,
             page.reason.map(String::from),
+            (!page.marks.is_empty()).then(|| page.marks.to_string()),
             headers,
             is_plain,
             seconds(page.stored_at),

@@ -301,13 +301,14 @@ impl LookUp {
     }
 
     /// The entries to set for a response that may be stored: key, record, seconds.
-    #[pyo3(signature = (*, status, reason, headers, body, slots, public, vary, cookies, timeout, windows, now))]
+    #[pyo3(signature = (*, status, reason, marks, headers, body, slots, public, vary, cookies, timeout, windows, now))]
     #[allow(clippy::too_many_arguments)]
     fn store(
         &self,
         py: Python<'_>,
         status: u16,
         reason: Option<&str>,
+        marks: &str,
         headers: Vec<(String, String)>,
         body: &[u8],
         slots: Vec<(u32, String)>,
@@ -331,6 +332,7 @@ impl LookUp {
         let response = Response {
             status,
             reason,
+            marks,
             headers: headers
                 .iter()
                 .map(|(name, value)| (name.as_str(), value.as_str()))

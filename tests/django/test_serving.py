@@ -49,6 +49,41 @@ def test_on_every_backend(cached: Any, counted: Any, backend: Backend, settings:
     assert view.count == 2
 
 
+XFRAME = "django.middleware.clickjacking.XFrameOptionsMiddleware"
+
+
+def test_what_a_view_left_on_the_response_counts_for_a_hit(site: Any) -> None:
+    """Django pickles the response whole, so middleware finds it there."""
+
+    def view(request: Any, **kwargs: Any) -> HttpResponse:
+        response = HttpResponse("café", charset="iso-8859-1", content_type="text/plain")
+        response.xframe_options_exempt = True  # type: ignore[attr-defined]
+        response.of_a_site = "its own"  # type: ignore[attr-defined]
+        response.is_false, response.is_no_value = False, object()  # type: ignore[attr-defined]
+        return response
+
+    client = site.serve(view, per_site=True, middleware=[XFRAME])
+    for response in [client.get("/a/") for _ in range(3)]:
+        assert "X-Frame-Options" not in response
+        assert response.charset == "iso-8859-1"
+        assert response.content.decode(response.charset) == "café"
+        assert response.of_a_site == "its own"
+    assert "Age" in response
+    assert not hasattr(response, "is_false")
+
+
+def test_a_rendered_template_leaves_nothing_of_its_rendering(site: Any, settings: Any) -> None:
+    def view(request: Any, **kwargs: Any) -> TemplateResponse:
+        return TemplateResponse(request, engines["django"].from_string("page"), {"a": "b"})
+
+    client = site.serve(view, per_site=True)
+    client.get("/a/")
+    hit = client.get("/a/")
+    assert "Age" in hit
+    assert not hasattr(hit, "using")
+    assert not hasattr(hit, "_is_rendered")
+
+
 def test_a_page_says_how_old_it_is(
     cached: Any, counted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,7 +295,7 @@ def test_a_view_without_a_request_is_told_to_use_method_decorator(rf: RequestFac
 
 @pytest.mark.parametrize("name", ["cookies", "query"])
 def test_a_string_is_no_list_of_names(name: str) -> None:
-    with pytest.raises(TypeError, match=f"{name} is the string"):
+    with pytest.raises(TypeError, match=f"{name} is 'abc'; expected a list of names"):
         cache_page(60, **{name: "abc"})  # type: ignore[arg-type]
 
 

@@ -504,6 +504,7 @@ class Fields:
         entries, why = lookup.store(
             status=200,
             reason=None,
+            marks="",
             headers=[],
             body=b"",
             slots=[],
