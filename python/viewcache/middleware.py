@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.conf import settings
 from django.core.cache import DEFAULT_CACHE_ALIAS, caches
 from django.core.cache.backends.base import BaseCache
@@ -49,10 +49,25 @@ class _Middleware:
         self.async_mode = iscoroutinefunction(get_response)
         if self.async_mode:
             markcoroutinefunction(cast(Any, self))
+            self._find_hooks()
 
     def __repr__(self) -> str:
         name = getattr(self.get_response, "__qualname__", type(self.get_response).__name__)
         return f"<{type(self).__qualname__} get_response={name}>"
+
+    def _find_hooks(self) -> None:
+        """
+        A subclass may have hooks of its own, as with Django's. The one that is nearest counts: the
+        async one, or the sync one, which runs in a thread then, as Django has it run.
+        """
+        for name in ("process_request", "process_response"):
+            for kind in type(self).__mro__:
+                if f"a{name}" in vars(kind):
+                    break
+                if name in vars(kind):
+                    hook = sync_to_async(getattr(self, name), thread_sensitive=True)
+                    setattr(self, f"a{name}", hook)
+                    break
 
     @property
     def cache(self) -> BaseCache:
@@ -62,7 +77,9 @@ class _Middleware:
     @property
     def area(self) -> Area:
         """What the pipeline has to know of this middleware."""
-        return Area(self.cache_alias, self.key_prefix, self.cache_timeout, self.page_timeout)
+        # Django formats it, whatever it is.
+        key_prefix = str(self.key_prefix)
+        return Area(self.cache_alias, key_prefix, self.cache_timeout, self.page_timeout)
 
 
 class UpdateCacheMiddleware(_Middleware):
@@ -80,6 +97,9 @@ class UpdateCacheMiddleware(_Middleware):
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         self.watch(request)
+        return await pipeline.served(request, self._aserve(request))
+
+    async def _aserve(self, request: HttpRequest) -> HttpResponseBase:
         return await self.aprocess_response(request, await self.get_response(request))
 
     def watch(self, request: HttpRequest) -> None:
@@ -183,7 +203,10 @@ class CacheMiddleware(UpdateCacheMiddleware, FetchFromCacheMiddleware):
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         cache_status.leave_to_me(request)
-        response = await self.aprocess_request(request)
+        return await pipeline.served(request, self._aserve(request))
+
+    async def _aserve(self, request: HttpRequest) -> HttpResponseBase:
+        response: HttpResponseBase | None = await self.aprocess_request(request)
         if response is not None:
             return cache_status.add(request, response)
         with lease.recording(request):

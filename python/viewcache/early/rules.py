@@ -78,7 +78,7 @@ def get() -> Rules:
     """The rules of this site, by its settings."""
     before = _before_view(list(settings.MIDDLEWARE))
     session, secret = settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME
-    key_prefix = settings.CACHE_MIDDLEWARE_KEY_PREFIX
+    key_prefix = str(settings.CACHE_MIDDLEWARE_KEY_PREFIX)
     return Rules(
         area=Area(settings.CACHE_MIDDLEWARE_ALIAS, key_prefix, settings.CACHE_MIDDLEWARE_SECONDS),
         refusal=_refusal(before),
