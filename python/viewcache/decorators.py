@@ -95,6 +95,11 @@ def _names(argument: str, given: Iterable[str] | None) -> list[str] | None:
 def _wrap(view: View, area: Area) -> View:
     async def awrapper(given: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         request = _djangos(given)
+        return await pipeline.served(request, aserve(request, given, *args, **kwargs))
+
+    async def aserve(
+        request: HttpRequest, given: HttpRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
         cached = await pipeline.alook_up(request, area)
         if cached is not None:
             return cache_status.add(request, cached, outermost=False)

@@ -13,6 +13,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse
@@ -38,6 +40,8 @@ from .store import Entry
 from .visit import AUDIT, HITS, STORE, Visit, begin, fault, looks_up, miss, visit_of
 
 logger = logging.getLogger("viewcache")
+
+_Made = TypeVar("_Made")
 
 # -- Look up --------------------------------------------------------------------------------------
 
@@ -291,6 +295,30 @@ async def aabandon(request: HttpRequest) -> None:
     for each in visit.around if visit is not None else ():
         if each.teaches or each.turn is not None:
             await _aput(each, None)
+
+
+async def served(request: HttpRequest, making: Awaitable[_Made]) -> _Made:
+    """
+    What is awaited to answer this request. A visitor who leaves meanwhile gives the turn to render
+    the page back: nobody else is to wait for what nobody makes.
+    """
+    try:
+        return await making
+    except asyncio.CancelledError:
+        await asyncio.shield(_agive_back(request))
+        raise
+
+
+async def _agive_back(request: HttpRequest) -> None:
+    visit = visit_of(request)
+    for each in visit.around if visit is not None else ():
+        turn, each.turn = each.turn, None
+        if turn is None or each.store is None:
+            continue
+        try:
+            await each.store.agive_back(turn)
+        except Exception as error:
+            fault(each, "give a turn back", error)
 
 
 def _put(visit: Visit, entries: list[Entry] | None) -> None:

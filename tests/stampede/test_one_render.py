@@ -19,6 +19,7 @@ from django.test import RequestFactory, override_settings
 from viewcache import conf, stampede
 from viewcache.decorators import cache_page
 from viewcache.store import Store
+from viewcache.visit import visit_of
 
 RENDER_SECONDS = 0.3
 #: How long a test is patient with a machine that does other things, too. Whoever waits must not
@@ -54,6 +55,36 @@ class Slow:
             body = str(self.count)
         time.sleep(self._seconds)
         return HttpResponse(body)
+
+
+def test_a_visitor_who_leaves_keeps_nobody_waiting() -> None:
+    begun = asyncio.Event()
+
+    async def view(request: HttpRequest) -> HttpResponse:
+        begun.set()
+        if "leaves" in request.headers:
+            await asyncio.sleep(3600)
+        return HttpResponse("page")
+
+    cached = cache_page(60)(view)
+
+    async def visit() -> None:
+        request = RequestFactory().get("/page/", headers={"leaves": "yes"})
+        leaving = asyncio.create_task(cached(request))
+        await begun.wait()
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        # Less than the turn lasts, and than anybody waits.
+        answer = await asyncio.wait_for(cached(RequestFactory().get("/page/")), 20)
+        assert answer.content == b"page"
+        # Whoever comes next waits for a render as ever.
+        visit = visit_of(request)
+        assert visit is not None
+        assert visit.lookup is not None
+        assert visit.lookup.recipe_key not in stampede.passes
+
+    asyncio.run(visit())
 
 
 class Together:
