@@ -5,6 +5,7 @@ The ``VIEWCACHE`` setting: one dictionary, compiled once into typed settings.
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import sys
 from collections.abc import Mapping
@@ -248,7 +249,7 @@ def site() -> _core.Site:
     conf = get()
     return _core.Site(
         str(settings.CACHE_MIDDLEWARE_KEY_PREFIX),
-        release=conf.RELEASE,
+        release=_release(conf),
         ignore_cookies=conf.IGNORE_COOKIES,
         ignore_query=conf.IGNORE_QUERY,
         sort_query=conf.SORT_QUERY,
@@ -256,6 +257,18 @@ def site() -> _core.Site:
         memory_bytes=conf.MEMORY_BYTES,
         sign_with=_sign_with() if conf.SIGN else (),
     )
+
+
+def _release(conf: Settings) -> str:
+    """
+    What tells pages of other settings apart. One that was made without ``TRACK`` says nothing of
+    what it has read: where it is on, no write would expire it.
+    """
+    if conf.TRACK is False:
+        return conf.RELEASE
+    models = conf.TRACK if isinstance(conf.TRACK, bool) else sorted(conf.TRACK)
+    tracked = json.dumps([models, sorted(conf.QUIET.items()), sorted(conf.PURE_FUNCTIONS)])
+    return f"{conf.RELEASE}\n{tracked}"
 
 
 def _sign_with() -> list[bytes]:

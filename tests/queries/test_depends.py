@@ -149,6 +149,23 @@ def test_a_naive_moment_is_refused(tracked: Site, rf: Any) -> None:
     assert policy._ENDS not in rf.get("/").__dict__
 
 
+def test_a_page_that_was_made_without_tracking_is_not_served_with_it(tracked: Site) -> None:
+    Tag.objects.create(name="t", slug="t")
+    get = tracked.serve(lambda request: Tag.objects.count())
+    tracked.settings.VIEWCACHE = {}
+    get()
+    tracked.track()
+    assert (get(), tracked.status) == ("1", "stored")
+    tracked.track(QUIET={"blog_tag": None})
+    assert (get(), tracked.status) == ("1", "stored")
+    # While processes with either run, each serves its own.
+    tracked.settings.VIEWCACHE = {}
+    assert (get(), tracked.status) == ("1", "hit")
+    tracked.track()
+    Tag.objects.create(name="u", slug="u")
+    assert get() == "2"
+
+
 def test_a_release_refreshes_what_another_has_rendered(tracked: Site) -> None:
     Tag.objects.create(name="t", slug="t")
     get = tracked.serve(lambda request: Tag.objects.count())
