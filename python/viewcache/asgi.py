@@ -78,7 +78,10 @@ def _ask(rules: Rules, scope: Scope) -> _core.Asked | None:
     if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD") or scope.get("root_path"):
         return None
     # What becomes of a header's name is a matter of Django's security releases.
-    request = ASGIRequest(scope, BytesIO())
+    try:
+        request = ASGIRequest(scope, BytesIO())
+    except UnicodeDecodeError:
+        return None  # Django answers 400
     meta = request.META
     return rules.early.ask(
         conf.site(),

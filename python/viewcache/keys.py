@@ -50,6 +50,7 @@ def get_cache_key(
         key_prefix = conf.django("CACHE_MIDDLEWARE_KEY_PREFIX")
     if cache is None:
         cache = caches[conf.django("CACHE_MIDDLEWARE_ALIAS")]
+    method = str(method)  # Django formats it, whatever it is
     key: str | None = _core.get_cache_key(DJANGO, request, key_prefix, method, cache, recipe)
     if key is not NotImplemented:
         return key

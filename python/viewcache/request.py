@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from os import SEEK_END
 from typing import Any
 
 from django.http import HttpRequest
@@ -19,7 +20,29 @@ def has_body(request: HttpRequest) -> bool:
     meta = request.META
     # Past the watch: this is no read of the page's.
     length = dict.get(meta, "CONTENT_LENGTH")
-    return (bool(length) and length != "0") or dict.__contains__(meta, "HTTP_TRANSFER_ENCODING")
+    if (bool(length) and length != "0") or dict.__contains__(meta, "HTTP_TRANSFER_ENCODING"):
+        return True
+    return "scope" in request.__dict__ and _has_received(request)
+
+
+def _has_received(request: HttpRequest) -> bool:
+    """
+    Under ASGI: content that no header announced, as it need not be from HTTP/2 on (RFC 9113 section
+    8.1). Django has received it by now.
+    """
+    known: dict[str, Any] = request.__dict__
+    if "_body" in known:
+        return bool(known["_body"])
+    stream = known.get("_stream")
+    try:
+        at: int = stream.tell()  # type: ignore[union-attr]
+        stream.seek(0, SEEK_END)  # type: ignore[union-attr]
+        end: int = stream.tell()  # type: ignore[union-attr]
+        stream.seek(at)  # type: ignore[union-attr]
+    except (AttributeError, OSError, ValueError):
+        # Closed, or the test client's, which is read once.
+        return False
+    return end > 0
 
 
 def begin(

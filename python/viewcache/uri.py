@@ -21,8 +21,8 @@ def _has_djangos_host(request: HttpRequest, kind: Any) -> bool:
     """Does this request, of this class, take its host as Django does?"""
     return (
         IS_KNOWN
-        and kind.get_host is HOST["get_host"]
-        and kind._get_raw_host is HOST["_get_raw_host"]
+        and getattr(kind, "get_host", None) is HOST["get_host"]
+        and getattr(kind, "_get_raw_host", None) is HOST["_get_raw_host"]
         and django_request.validate_host is VALIDATE
         and request.__dict__.keys().isdisjoint(HOST)
     )
@@ -30,7 +30,8 @@ def _has_djangos_host(request: HttpRequest, kind: Any) -> bool:
 
 def _has_djangos_uri(request: HttpRequest, kind: Any) -> bool:
     return (
-        all(getattr(kind, name) is original for name, original in URI.items())
+        # Of what is around a request, such as Django REST framework's, the class has none.
+        all(getattr(kind, name, None) is original for name, original in URI.items())
         # A request that was asked before keeps the origin that it had then.
         and request.__dict__.keys().isdisjoint(URI)
     )
@@ -78,8 +79,11 @@ def _judge(request: HttpRequest, raw: str) -> str:
 
 def absolute_uri(request: HttpRequest) -> str:
     """``request.build_absolute_uri()``; raises what that raises."""
-    query, path, kind = request.META.get("QUERY_STRING", ""), request.path, type(request)
-    if type(query) is str and type(path) is str and _has_djangos_uri(request, kind):
+    kind = type(request)
+    if not _has_djangos_uri(request, kind):
+        return request.build_absolute_uri()
+    query, path = request.META.get("QUERY_STRING", ""), request.path
+    if type(query) is str and type(path) is str:
         uri = _core.absolute_uri(f"{scheme(request)}://{host(request)}", path, query)
         if uri is not None:
             return uri
@@ -89,7 +93,8 @@ def absolute_uri(request: HttpRequest) -> str:
 def scheme(request: HttpRequest) -> str:
     """``request.scheme``."""
     kind: Any = type(request)
-    if IS_KNOWN and kind.scheme is HOST["scheme"] and not conf.django("SECURE_PROXY_SSL_HEADER"):
+    is_djangos = IS_KNOWN and getattr(kind, "scheme", None) is HOST["scheme"]
+    if is_djangos and not conf.django("SECURE_PROXY_SSL_HEADER"):
         # What the property comes down to.
         made: str = cast(Any, request)._get_scheme()
         return made

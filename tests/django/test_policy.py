@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib import messages
+from django.core.handlers.asgi import ASGIRequest
 from django.http import FileResponse, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.http.response import ResponseHeaders
 from django.test import RequestFactory
@@ -151,6 +152,26 @@ BYPASSED = [
     ("GET", "/a" * 40, {}, "path too long"),
     ("GET", "/" + "a" * 5000, {}, "path too long"),
 ]
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+def test_content_without_a_header_that_says_so(visit_of: Any, is_read: bool) -> None:
+    """HTTP/2 needs none."""
+
+    def ask(body: bytes) -> Any:
+        headers = [(b"host", b"testserver")]
+        scope = {"type": "http", "method": "GET", "path": "/search/", "headers": headers}
+        request = ASGIRequest({**scope, "query_string": b"", "http_version": "2"}, io.BytesIO(body))
+        if is_read:
+            assert request.body == body
+        response = cache_page(60)(lambda request: HttpResponse(request.body))(request)
+        response.asgi_request = request
+        return response.content, visit_of(response)
+
+    assert ask(b"evil") == (b"evil", ("bypass", "request body"))
+    assert ask(b"") == (b"", ("stored", ""))
+    assert ask(b"") == (b"", ("hit", ""))
+    assert ask(b"evil") == (b"evil", ("bypass", "request body"))
 
 
 @pytest.mark.parametrize("length", ["", "0"])

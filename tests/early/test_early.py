@@ -12,6 +12,7 @@ import pytest
 import viewcache
 from asgiref.sync import iscoroutinefunction
 from django.contrib import messages
+from django.core.asgi import get_asgi_application
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
@@ -392,6 +393,34 @@ def test_a_server_may_leave_out_what_is_empty(serve: Any) -> None:
     body = site.early(environ, lambda *sent: started.append(sent))
     assert (started, b"".join(body)) == ([answer[:2]], answer.body)
     assert site.fallen == before
+
+
+def test_a_query_that_is_no_ascii_is_no_error_of_ours(
+    settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.MIDDLEWARE = [UPDATE, FETCH]
+    sent: list[Any] = []
+
+    async def ask() -> None:
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/page/",
+            "query_string": b"a=\xff",
+            "headers": [(b"host", b"testserver")],
+        }
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b""}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await asgi.early(get_asgi_application())(scope, receive, send)
+
+    asyncio.run(ask())
+    assert sent[0]["status"] == 400
+    assert not [each for each in caplog.records if each.name == "viewcache"]
 
 
 @pytest.mark.parametrize("serve", [Wsgi], indirect=True)

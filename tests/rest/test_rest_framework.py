@@ -11,7 +11,8 @@ import pytest
 import viewcache
 from blog.models import Author
 from django.contrib.auth.models import User
-from django.test import Client
+from django.http import HttpResponse
+from django.test import Client, RequestFactory
 from django.urls import include, path
 from django.utils.decorators import method_decorator
 from viewcache.decorators import cache_page
@@ -35,6 +36,30 @@ class Text(renderers.BaseRenderer):  # type: ignore[misc]
 
     def render(self, data: Any, *args: Any, **kwargs: Any) -> bytes:
         return repr(data).encode()
+
+
+def test_a_request_around_djangos_has_the_keys_of_django() -> None:
+    from django.utils import cache as django_cache
+    from rest_framework.request import Request
+
+    class Around:
+        def __init__(self, request: Any) -> None:
+            self._request = request
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._request, name)
+
+    request = RequestFactory().get("/a/?b=c", headers={"accept": "text/x"})
+    response = HttpResponse(headers={"Vary": "Accept"})
+    for kind in (Request, Around):
+        learnt = viewcache.learn_cache_key(kind(request), response)
+        assert learnt == django_cache.learn_cache_key(kind(request), response)
+        found = viewcache.get_cache_key(kind(request))
+        assert found == django_cache.get_cache_key(kind(request)) == learnt
+    none: Any = None
+    assert viewcache.get_cache_key(request, method=none) == django_cache.get_cache_key(
+        request, method=none
+    )
 
 
 class Counted:
