@@ -92,8 +92,9 @@ pub struct Parts<'a> {
     pub query: &'a str,
     /// Names that a view allows into its key, instead of the site's rules.
     pub only: Option<&'a Globs>,
-    /// The query cannot be decoded as UTF-8 (`request.encoding`): it enters the key as it is.
-    pub raw_query: bool,
+    /// The charset that the query is to be decoded by, where it is not UTF-8 (`request.encoding`): both
+    /// enter the key as they are.
+    pub charset: Option<&'a str>,
 }
 
 impl Parts<'_> {
@@ -107,7 +108,8 @@ impl Parts<'_> {
         fields.text(self.scheme);
         fields.text(&canonical_host(self.host, self.scheme));
         fields.text(self.path);
-        if self.raw_query {
+        if let Some(charset) = self.charset {
+            fields.text(charset);
             fields.text(self.query);
         } else {
             let pairs = query::canonical(self.query, &site.query, self.only);
@@ -133,10 +135,11 @@ impl Parts<'_> {
             self.host,
             self.path,
             self.query,
+            self.charset.unwrap_or_default(),
         ];
         let length = 1 + parts.iter().map(|part| 8 + part.len()).sum::<usize>();
         let mut spelt = Vec::with_capacity(length);
-        spelt.push(u8::from(self.raw_query));
+        spelt.push(u8::from(self.charset.is_some()));
         for part in parts {
             spelt.extend((part.len() as u64).to_le_bytes());
             spelt.extend(part.as_bytes());
@@ -264,7 +267,7 @@ mod tests {
             path: "/",
             query: "",
             only: None,
-            raw_query: false,
+            charset: None,
         }
     }
 
@@ -294,7 +297,7 @@ mod tests {
             },
             Parts {
                 query: "",
-                raw_query: true,
+                charset: Some("koi8-r"),
                 ..parts()
             },
         ] {

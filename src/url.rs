@@ -88,7 +88,7 @@ mod tests {
             path: "/b/c",
             query: "d",
             only: None,
-            raw_query: false,
+            charset: None,
         }
     }
 
@@ -145,7 +145,7 @@ mod tests {
                 ..parts()
             },
             Parts {
-                raw_query: true,
+                charset: Some("koi8-r"),
                 ..parts()
             },
             Parts {

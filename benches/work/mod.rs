@@ -117,7 +117,7 @@ const PARTS: Parts<'static> = Parts {
     path: PATH,
     query: "",
     only: None,
-    raw_query: false,
+    charset: None,
 };
 
 /// The canonical request, as a look-up begins with it.

@@ -58,7 +58,7 @@ def begin(
     if seen is not NotImplemented:
         return seen
     meta: dict[str, Any] = request.META
-    query, raw = _query(request, meta.get("QUERY_STRING") or "")
+    query, charset = _query(request, meta.get("QUERY_STRING") or "")
     return conf.site().look_up(
         meta,
         method=request.method or "GET",
@@ -67,7 +67,7 @@ def begin(
         host=host(request),
         path=request.path,
         query=query,
-        raw_query=raw,
+        charset=charset,
         utf8_cookies=hasattr(request, "environ"),
         only=only,
         language=language(request),
@@ -84,28 +84,28 @@ def listing(
     alias: str | None,
 ) -> tuple[list[str], bytes]:
     """The page that was stored, for the inventory: the keys that its entry may have, the entry."""
-    query, raw = _query(request, request.META.get("QUERY_STRING") or "")
+    query, charset = _query(request, request.META.get("QUERY_STRING") or "")
     return conf.inventory().listing(
         lease,
         scheme=scheme(request) or "http",
         host=host(request),
         query=query,
-        raw_query=raw,
+        charset=charset,
         only=only,
         key_prefix=key_prefix,
         alias=alias,
     )
 
 
-def _query(request: HttpRequest, query: str) -> tuple[str, bool]:
-    """The query as ``request.GET`` decodes it, and whether it must be taken as it stands."""
+def _query(request: HttpRequest, query: str) -> tuple[str, str | None]:
+    """The query as ``request.GET`` decodes it; or as it stands, and the charset to do it by."""
     encoding = (request.encoding or conf.django("DEFAULT_CHARSET")).lower()
     if encoding not in ("utf-8", "utf8"):
-        return query, True
+        return query, encoding
     if not query.isascii() and hasattr(request, "environ"):
         # WSGI hands over bytes as latin-1; QueryDict reads them as UTF-8, or else as latin-1.
         try:
-            return query.encode("latin-1").decode(), False
+            return query.encode("latin-1").decode(), None
         except UnicodeError:
             pass
-    return query, False
+    return query, None

@@ -187,12 +187,12 @@ impl Early {
             path: uri.path,
             query: uri.query,
             only: None,
-            raw_query: false,
+            charset: None,
         };
         // Of bytes as Latin-1, cookies are read as UTF-8.
         let begun = site.begin(meta, method, &parts, is_wsgi, language, zone)?;
         begun.map_or(Ok(None), |lookup| {
-            Asked::new(py, lookup, method == "HEAD", &self.proofs)
+            Asked::new(py, lookup, method == "HEAD", is_wsgi, &self.proofs)
         })
     }
 

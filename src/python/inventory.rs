@@ -83,7 +83,7 @@ impl Inventory {
     }
 
     /// The page that was stored: the keys that its entry may have, and the entry.
-    #[pyo3(signature = (lease, *, scheme, host, query, raw_query, only, key_prefix, alias))]
+    #[pyo3(signature = (lease, *, scheme, host, query, charset, only, key_prefix, alias))]
     #[allow(clippy::too_many_arguments)]
     fn listing(
         &self,
@@ -92,7 +92,7 @@ impl Inventory {
         scheme: &str,
         host: &str,
         query: &str,
-        raw_query: bool,
+        charset: Option<&str>,
         only: Option<&Names>,
         key_prefix: String,
         alias: Option<String>,
@@ -111,7 +111,7 @@ impl Inventory {
                 zone: request.zone.clone(),
                 origin: format!("{scheme}://{}", canonical_host(host, scheme)),
                 path: request.url.path.clone(),
-                query: if raw_query {
+                query: if charset.is_some() {
                     query.to_string()
                 } else {
                     inventory::shown_query(&pairs)

@@ -119,8 +119,15 @@ impl Proof {
     }
 }
 
-/// A page: the digest of its key, and whether it was asked for by `HEAD`.
-type Page = ([u8; 32], bool);
+/// A page, as it is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Page {
+    /// Of its key.
+    digest: [u8; 32],
+    is_head: bool,
+    /// ASGI knows no reason phrase, which WSGI must send.
+    is_wsgi: bool,
+}
 
 /// The proofs of this process, within bounds.
 pub(super) struct Proofs(Mutex<Recent<Page, Py<Proof>>>);
@@ -170,7 +177,7 @@ impl Asked {
     /// The key of the page that is asked for.
     #[getter]
     fn key(&self) -> String {
-        page_key(&self.page.0)
+        page_key(&self.page.digest)
     }
 
     /// What is known of it.
@@ -207,12 +214,17 @@ impl Asked {
         py: Python<'_>,
         lookup: LookUp,
         is_head: bool,
+        is_wsgi: bool,
         proofs: &Proofs,
     ) -> PyResult<Option<Self>> {
         let Some(digest) = lookup.with(py, |machine| machine.digest().copied()) else {
             return Ok(None);
         };
-        let page = (digest, is_head);
+        let page = Page {
+            digest,
+            is_head,
+            is_wsgi,
+        };
         Ok(Some(Self {
             lookup: Py::new(py, lookup)?,
             proof: proofs.of(py, &page),

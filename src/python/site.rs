@@ -126,7 +126,7 @@ impl Site {
     }
 
     /// Begins a look-up; `None` when the path is beyond the limits of what is cached.
-    #[pyo3(signature = (meta, *, method, key_prefix, scheme, host, path, query, raw_query, utf8_cookies, only, language, zone))]
+    #[pyo3(signature = (meta, *, method, key_prefix, scheme, host, path, query, charset, utf8_cookies, only, language, zone))]
     #[allow(clippy::too_many_arguments)]
     fn look_up(
         &self,
@@ -137,7 +137,7 @@ impl Site {
         host: &str,
         path: &str,
         query: &str,
-        raw_query: bool,
+        charset: Option<&str>,
         utf8_cookies: bool,
         only: Option<&Names>,
         language: Option<String>,
@@ -150,7 +150,7 @@ impl Site {
             path,
             query,
             only: only.map(Names::globs),
-            raw_query,
+            charset,
         };
         self.begin(meta, method, &parts, utf8_cookies, language, zone)
     }
@@ -184,7 +184,7 @@ impl Site {
             path: seen.path.to_str()?,
             query: query.as_ref().map_or(Ok(""), |query| query.to_str())?,
             only: only.map(Names::globs),
-            raw_query: false,
+            charset: None,
         };
         let language = seen.language.map(|code| code.to_str().map(String::from));
         let method = if is_head { "HEAD" } else { "GET" };

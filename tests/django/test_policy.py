@@ -348,6 +348,21 @@ def test_queries_of_another_charset_are_told_apart(
         assert get("/page/?q=%E8").content == "è".encode("latin-1")
 
 
+def test_the_charset_of_a_request_tells_queries_apart(site: Any, counted: Any) -> None:
+    client = site.serve(
+        cache_page(60)(counted(lambda request, count: HttpResponse(request.GET["q"])))
+    )
+
+    def get(charset: str) -> str:
+        given = {"QUERY_STRING": "q=%F0%E5", "CONTENT_TYPE": f"text/plain; charset={charset}"}
+        body: str = client.get("/page/", **given).content.decode()
+        return body
+
+    for _ in range(2):
+        for charset in ("koi8-r", "cp1251"):
+            assert get(charset) == b"\xf0\xe5".decode(charset)
+
+
 @pytest.mark.parametrize("raw", ["é".encode(), "é".encode("latin-1")], ids=["utf-8", "latin-1"])
 def test_a_query_with_bytes_as_they_are_is_read_as_django_reads_it(
     site: Any, counted: Any, raw: bytes

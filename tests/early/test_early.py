@@ -395,6 +395,19 @@ def test_a_server_may_leave_out_what_is_empty(serve: Any) -> None:
     assert site.fallen == before
 
 
+@pytest.mark.parametrize("serve", [Asgi], indirect=True)
+def test_what_asgi_has_shown_is_no_proof_for_wsgi(serve: Any) -> None:
+    # It knows no reason phrase.
+    site = serve(page)
+    _warm(site)
+    assert _is_early(site)
+    other = Wsgi()
+    assert not _is_early(other)
+    answer = _warm(other)
+    assert _is_early(other)
+    assert answer.status == "200 OK"
+
+
 def test_a_query_that_is_no_ascii_is_no_error_of_ours(
     settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

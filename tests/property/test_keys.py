@@ -482,7 +482,7 @@ class Fields:
             host=self.host,
             path=self.path,
             query="&".join(f"{_percent(name)}={_percent(value)}" for name, value in self.query),
-            raw_query=False,
+            charset=None,
             utf8_cookies=False,
             only=None,
             language=self.language,
