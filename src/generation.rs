@@ -1,4 +1,4 @@
-//! Generations: the random 64-bit tokens that scopes have, and the verdict over a stored page.
+//! Generations: the random tokens that scopes have, and the verdict over a stored page.
 //!
 //! Never a counter and never a clock: a counter that is lost begins again at a value that old
 //! pages know. A token that is lost is replaced by one that no page knows.

@@ -43,7 +43,7 @@ class SettingList(_Written):
     def lines(self) -> list[str]:
         found = []
         source = inspect.getsource(conf.Settings)
-        for name in conf.Settings.__annotations__:
+        for name, kind in conf.Settings.__annotations__.items():
             default = getattr(conf.Settings, name)
             comment = re.search(rf"((?:^    #:[^\n]*\n)+)    {name}:", source, re.MULTILINE)
             text = " ".join(
@@ -51,7 +51,7 @@ class SettingList(_Written):
             )
             found += [
                 f"``{name}``",
-                f"    Default: {self.default(default)}",
+                f"    ``{kind}``. Default: {self.default(default)}",
                 "",
                 f"    {text}",
                 "",

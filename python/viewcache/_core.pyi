@@ -2,7 +2,8 @@
 The core of viewcache, in Rust: keys, scopes, records and the way of a request through the cache.
 
 Times are seconds since the epoch. A scope is text: ``path:/blog/``, ``tree:/blog/``, ``tag:a``.
-Nothing here does I/O, except the three functions that are handed Django cache objects.
+Nothing here does I/O of its own: the key functions call the Django cache that they are given, and
+``Fetched`` the database cursor that it is made of.
 """
 
 from collections.abc import Callable, Sequence
@@ -154,7 +155,7 @@ class Site:
         """The cache keys of these scopes' generations."""
     def expiry(self, scopes: Sequence[str]) -> dict[str, int]:
         """
-        What to write to expire these scopes: their keys, each with a new random 64-bit
+        What to write to expire these scopes: their keys, each with a new random
         generation. Raises ``OSError`` when the operating system has no randomness.
         """
     def moment(self) -> int:

@@ -52,7 +52,8 @@ class Settings:
     """
 
     #: ``"app.Model"`` to a callable (or its dotted path) that takes an instance and returns the
-    #: paths, tags and ``tree:/…/`` scopes to expire; ``None``: its URL and its own tag.
+    #: paths, tags and ``tree:/…/`` scopes to expire; ``None``: its URL. The tags of the instance and
+    #: of its model are expired in any case.
     EXPIRE_ON_SAVE: Mapping[str, Any] = _NOTHING
     #: Hosts, beyond those of ``ALLOWED_HOSTS`` and the Sites table, whose pages stock Django
     #: stored and ``expire_view_cache()`` deletes.
@@ -61,13 +62,14 @@ class Settings:
     IGNORE_COOKIES: tuple[str, ...] = ()
     #: Query parameters that no page depends on, likewise.
     IGNORE_QUERY: tuple[str, ...] = TRACKING_PARAMETERS
-    #: Is ``?a=1&b=2`` the page of ``?b=2&a=1``? (The order of one name's values always counts.)
+    #: Ignore the order of query parameters: are ``?a=1&b=2`` and ``?b=2&a=1`` one page? The order
+    #: of one name's values always counts.
     SORT_QUERY: bool = False
     #: Does a page vary on the cookies that were read while it rendered (True), or on the whole
     #: Cookie header wherever the response says ``Vary: Cookie`` (False)?
     VARY_ON_READ: bool = True
-    #: Does every query of a page become a scope of it, and every write expire what read it? True,
-    #: or the app and model labels that count.
+    #: Note which rows and tables each page reads, and expire it when they change? True, or the
+    #: labels of the apps and models for which that is done.
     TRACK: bool | frozenset[str] = False
     #: Rows that a page may name; where it reads more, it depends on the whole of their table.
     TRACK_ROWS: int = 64
@@ -91,8 +93,8 @@ class Settings:
     #: (headers, cookies, ignored query parameters, the visitor's address), at the line that read
     #: it? For development and tests.
     AUDIT: bool = False
-    #: Sign pages, and what URLs vary on, with ``SECRET_KEY``? Those that neither it nor one of
-    #: ``SECRET_KEY_FALLBACKS`` has signed are none then: for a cache that others can write to.
+    #: Sign pages, and what URLs vary on, with ``SECRET_KEY`` (HMAC-SHA-256)? Entries that neither it
+    #: nor one of ``SECRET_KEY_FALLBACKS`` has signed are misses: for a cache that others can write to.
     SIGN: bool = False
     #: Functions of the database, beyond its own, that read and write no table: statements that
     #: call any other are not understood.
@@ -114,19 +116,21 @@ class Settings:
     #: when a process first stores a page, and none after that, and what was never listed cannot
     #: be found later.
     INVENTORY: int = 50_000
-    #: For how many seconds a page may be served when its time is over: while another request
-    #: renders it, and in place of an error. Views and responses may say otherwise (RFC 5861).
+    #: For how many seconds a page may be served when its time is over, while one request renders it
+    #: anew (RFC 5861). A view or the response's ``Cache-Control`` may say otherwise.
     STALE_WHILE_REVALIDATE: int = 0
+    #: For how many seconds a page may be served when its time is over, where its view fails
+    #: (RFC 5861). A view or the response's ``Cache-Control`` may say otherwise.
     STALE_IF_ERROR: int = 0
     #: For how many seconds, from its rendering on, browsers and proxies may keep a page without
     #: asking, where the response does not say it itself; an expiry does not reach their copies. 0:
     #: they ask each time. ``None``: as long as the cache keeps it, which is what Django tells them.
     BROWSER_SECONDS: int | None = None
-    #: How many URLs' recipes each process remembers, and about how many bytes they may take. As
-    #: many bound what else it remembers: the keys that are made of a URL, what hits of a page send,
-    #: pages in local memory whose checksum was right; and of how many scopes the key, and since
-    #: when it has seen their generation.
+    #: How many entries each memory of a process holds, at most: what URLs vary on, the keys that are
+    #: made of a URL, scopes and the generations that were seen of them, what early hits send, pages
+    #: in local memory whose checksum was right.
     MEMORY_ENTRIES: int = 10_000
+    #: About how many bytes each of these memories may take.
     MEMORY_BYTES: int = 8 * 1024 * 1024
 
     def __init__(self, given: Mapping[str, Any]) -> None:
