@@ -103,10 +103,6 @@ class CachedPageAdmin(_ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def has_expire_permission(self, request: HttpRequest) -> bool:
-        """May this user expire pages?"""
-        return may_expire(request)
-
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return super().has_view_permission(request, obj) or may_expire(request)
 
