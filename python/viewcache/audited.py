@@ -19,7 +19,7 @@ from django.utils.functional import cached_property
 
 from . import conf, reads
 from .visit import AUDIT
-from .watched import Headers, Meta, Scope
+from .watched import Headers, Meta, Scope, named_like
 
 if TYPE_CHECKING:
     from .audit import Unkeyed
@@ -122,9 +122,7 @@ def _audited(kind: Any) -> type[HttpRequest]:
             audit: Audit = self.__dict__[AUDIT]
             return _Headers(self.META, audit.reads, audit)
 
-    Audited.__name__, Audited.__qualname__ = kind.__name__, kind.__qualname__
-    Audited.__module__ = kind.__module__
-    return cast("type[HttpRequest]", Audited)
+    return cast("type[HttpRequest]", named_like(kind, Audited))
 
 
 #: What servers say of the visitor. (Some put ``os.environ`` into META, which is nobody's.)
@@ -185,6 +183,9 @@ class _Headers(Headers):
         self._audit.note_all_headers()
 
 
+named_like(Headers, _Headers)
+
+
 class _Query(QueryDict):
     """``request.GET``: a look-up by name notes the name, everything else the whole."""
 
@@ -219,6 +220,9 @@ class _Query(QueryDict):
 
     def __deepcopy__(self, memo: Any) -> Any:
         return self._plain()
+
+    # Django's makes an instance of this class, which takes more than it gives.
+    fromkeys = QueryDict.fromkeys  # type: ignore[assignment]
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         plain = self._plain()

@@ -94,6 +94,13 @@ class Reads:
         #: Middleware ran before the request was watched.
         self.is_late = is_late
 
+    def __copy__(self) -> Reads:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Reads:
+        # What is copied with a request, and read there, was read for the same page.
+        return self
+
     def note(self, name: object) -> None:
         """One cookie was read."""
         if name not in self.names and not self.is_paused and (place := _place()):

@@ -5,7 +5,7 @@ The request that ``reads`` watches: its class, and what stands in place of its c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 #: Where a request, its session and its messages carry what was read of the request.
 ATTRIBUTE = "_viewcache_reads"
+_SAME: Mapping[str, str] = {}
+#: The protocol of pickle in which an instance need not be of the class that is named.
+_PLAIN = 1
 
 
 @cache
@@ -47,13 +50,12 @@ def watched(kind: Any) -> type[HttpRequest]:
 
         def __reduce_ex__(self, protocol: Any) -> Any:
             # Pickled and deep copies are plain requests; their META notes all when it is copied.
-            function, (_, *rest), *more = super().__reduce_ex__(protocol)
-            return (function, (kind, *rest), *more)
+            return _plain(self, kind, super().__reduce_ex__(_PLAIN))
 
         session = _watched_attribute("session", watch_session)
         _messages = _watched_attribute("_messages", watch_messages)
 
-    return cast("type[HttpRequest]", _named_like(kind, Watched))
+    return cast("type[HttpRequest]", named_like(kind, Watched))
 
 
 def _watched_attribute(name: str, watch: Callable[[Any, Reads], None]) -> property:
@@ -76,12 +78,26 @@ def _watched_attribute(name: str, watch: Callable[[Any, Reads], None]) -> proper
     return property(get, set_, delete)
 
 
-def _named_like(kind: Any, watched: Any) -> Any:
+def named_like(kind: Any, watched: Any) -> Any:
+    """This class, named like the one in whose place it stands."""
     # Django salts the session's data with the name of the class, and people read it.
     watched.__name__ = kind.__name__
     watched.__qualname__ = kind.__qualname__
     watched.__module__ = kind.__module__
     return watched
+
+
+def _plain(watched: Any, kind: type, reduced: Any, names: Mapping[str, str] = _SAME) -> Any:
+    """
+    What ``__reduce_ex__()`` has returned, for an instance of the class that is watched, whose
+    attributes have these names: pickle does not find ours, and a copy is nobody's to watch.
+    """
+    function, arguments, *more = reduced
+    arguments = tuple(kind if each is type(watched) else each for each in arguments)
+    if more and isinstance(more[0], dict):
+        state = more[0].items()
+        more[0] = {names.get(name, name): value for name, value in state if name != ATTRIBUTE}
+    return (function, arguments, *more)
 
 
 def watch_session(session: Any, reads: Reads) -> None:
@@ -142,9 +158,10 @@ def _watched_session(kind: Any) -> type[SessionBase]:
 
         def __reduce_ex__(self, protocol: Any) -> Any:
             self.__dict__[ATTRIBUTE].note_session()
-            return super().__reduce_ex__(protocol)
+            names = {"_accessed": "accessed", "_modified": "modified"}
+            return _plain(self, kind, super().__reduce_ex__(_PLAIN), names)
 
-    return cast("type[SessionBase]", _named_like(kind, Watched))
+    return cast("type[SessionBase]", named_like(kind, Watched))
 
 
 def watch_messages(storage: Any, reads: Reads) -> None:
@@ -174,7 +191,11 @@ def _watched_messages(kind: Any) -> Any:
             self.__dict__[ATTRIBUTE].note_messages(self)
             super().add(*args, **kwargs)
 
-    return _named_like(kind, Watched)
+        def __reduce_ex__(self, protocol: Any) -> Any:
+            self.__dict__[ATTRIBUTE].note_messages(self)
+            return _plain(self, kind, super().__reduce_ex__(_PLAIN))
+
+    return named_like(kind, Watched)
 
 
 #: Stands in an empty ``COOKIES``: the C half of ``json`` looks at the size of a dictionary without
@@ -343,6 +364,15 @@ class Headers(HttpHeaders):
         self.note_all()
         return super().__repr__()
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # A copy is Django's own, of the headers alone: META has streams, too, which nobody copies.
+        self.note_all()
+        is_header = HttpHeaders.parse_header_name
+        return HttpHeaders, ({name: text for name, text in self._meta.items() if is_header(name)},)
+
+
+named_like(HttpHeaders, Headers)
+
 
 def _are_usual(meta: dict[str, Any]) -> bool:
     """Are these headers named as servers name them, each in one way only?"""
@@ -359,6 +389,11 @@ def _noting_all(name: str) -> Callable[..., Any]:
 
     method.__name__ = name
     return method
+
+
+def _reduced(self: Any, protocol: Any) -> Any:
+    """Pickled and deep copies are plain dictionaries, and all was read."""
+    return dict, (self.copy(),)
 
 
 for _kind in (Cookies, Meta, Scope):
@@ -379,3 +414,6 @@ for _kind in (Cookies, Meta, Scope):
     ):
         # A request's META is measured and printed by many; only its cookies matter here.
         setattr(_kind, _name, _noting_all(_name))
+    _kind.__reduce_ex__ = _reduced  # type: ignore[method-assign]
+    # Django's is a class's own method, which makes a dictionary of that class.
+    _kind.fromkeys = dict.fromkeys  # type: ignore[method-assign]

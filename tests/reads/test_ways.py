@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import asyncio
 import copy
+import dataclasses
 import inspect
 import json
 import pickle
@@ -17,10 +18,12 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.messages.storage.cookie import CookieStorage
+from django.contrib.sessions.backends import signed_cookies
 from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.backends.cache import SessionStore
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest
+from django.http.request import HttpHeaders
 from django.middleware.csrf import CsrfViewMiddleware, get_token
 from django.middleware.locale import LocaleMiddleware
 from django.template import Context, Template
@@ -31,6 +34,11 @@ from viewcache import reads
 def suppressed(read: Any) -> None:
     with suppress(KeyError):
         read()
+
+
+@dataclasses.dataclass
+class Holder:
+    held: Any
 
 
 NAMED = {
@@ -91,6 +99,10 @@ ALL = {
     "headers dict": lambda r: dict(r.headers),
     "headers len": lambda r: len(r.headers),
     "headers repr": lambda r: repr(r.headers),
+    "headers copy": lambda r: copy.copy(r.headers),
+    "headers deepcopy": lambda r: copy.deepcopy(r.headers),
+    "headers pickle": lambda r: pickle.dumps(r.headers),
+    "headers asdict": lambda r: dataclasses.asdict(Holder(r.headers)),
 }
 
 
@@ -148,6 +160,54 @@ def test_an_empty_mapping_of_cookies_is_empty(rf: Any) -> None:
         cookies.popitem()
     cookies["a"] = "1"
     assert dict(cookies) == {"a": "1"}
+
+
+COPIES: dict[str, Any] = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda value: pickle.loads(pickle.dumps(value)),
+}
+
+
+@pytest.mark.parametrize("way", COPIES)
+@pytest.mark.parametrize("cookie", ["a=1", None])
+def test_copies_are_djangos_own_and_hold_the_same(seen: Any, way: str, cookie: str | None) -> None:
+    def read(request: Any) -> None:
+        copied = COPIES[way](request.headers)
+        assert type(copied) is HttpHeaders
+        assert copied == request.headers
+        assert copied.get("Cookie") == request.headers.get("Cookie")
+        copied = COPIES[way](request.COOKIES)
+        assert type(copied) is dict
+        assert copied == request.COOKIES == ({"a": "1"} if cookie else {})
+        if way == "copy":
+            assert type(COPIES[way](request.META)) is dict
+
+    assert seen(read, cookie)[1]
+
+
+def test_a_deep_copy_is_read_for_the_same_page(rf: Any) -> None:
+    watched = reads.watch(rf.get("/"))
+    assert copy.copy(watched) is copy.deepcopy(watched) is watched
+
+
+def test_the_scope_of_a_copy(seen_asgi: Any) -> None:
+    def read(request: Any) -> None:
+        copied = COPIES["pickle"](request.scope)
+        assert type(copied) is dict
+        assert (b"cookie", b"a=1") in copied["headers"]
+
+    assert seen_asgi(read, "a=1")[1]
+
+
+def test_what_dictionaries_have_of_their_class(seen: Any) -> None:
+    def read(request: Any) -> None:
+        for mapping in (request.COOKIES, request.META, getattr(request, "scope", {})):
+            assert mapping.fromkeys(["a"], "b") == {"a": "b"}
+        assert request.GET.fromkeys(["a"], "b").getlist("a") == ["b"]
+        assert type(request.headers.copy()).__name__ == "HttpHeaders"
+
+    assert seen(read) == (set(), False)
 
 
 OTHER: dict[str, Any] = {
@@ -306,6 +366,29 @@ SESSION_READS: dict[str, Any] = {
 }
 
 
+@pytest.mark.parametrize("way", COPIES)
+def test_a_copy_of_the_session_is_djangos_own(rf: Any, way: str) -> None:
+    request = rf.get("/")
+    watched = reads.watch(request)
+    request.session = signed_cookies.SessionStore("abcdefgh")
+    request.session["a"] = 1
+    watched.session = None
+    copied = COPIES[way](request.session)
+    assert type(copied) is signed_cookies.SessionStore
+    assert (copied["a"], copied.accessed, copied.modified) == (1, True, True)
+    assert watched.session is not None
+
+
+def test_a_copy_of_messages_is_djangos_own(rf: Any) -> None:
+    request = rf.get("/")
+    watched = reads.watch(request)
+    request._messages = CookieStorage(request)
+    copied = copy.copy(request._messages)
+    assert type(copied) is CookieStorage
+    assert list(copied) == []
+    assert watched.messages is not None
+
+
 @pytest.mark.parametrize("way", SESSION_READS)
 @pytest.mark.parametrize("engine", ["cache", "signed_cookies", "file"])
 def test_the_session_is_read_when_it_is_used(rf: Any, settings: Any, way: str, engine: str) -> None:
@@ -314,7 +397,7 @@ def test_the_session_is_read_when_it_is_used(rf: Any, settings: Any, way: str, e
     watched = reads.watch(request)
     SessionMiddleware(lambda request: _Response()).process_request(request)
     assert watched.session is None
-    with suppress(AttributeError, pickle.PicklingError):  # a pickle is not promised by all
+    with suppress(AttributeError, TypeError, pickle.PicklingError):  # not promised by all
         SESSION_READS[way](request.session)
     assert watched.session is not None
     assert __file__ in watched.session
