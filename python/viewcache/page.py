@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from functools import cache, lru_cache
 from http.client import responses as _phrases
 from http.cookies import SimpleCookie
@@ -61,8 +62,11 @@ def cut(
     refusal = _refuses_policy(response, permission)
     if refusal is not None:
         return refusal
-    if permission.secret is not None and _shows(permission.secret, response):
-        return "CSRF secret in the response"
+    refusal = _refuses_token(response, permission.secret) or _refuses_nonce(
+        response, permission.nonce
+    )
+    if refusal is not None:
+        return refusal
     body = response.content
     places: list[tuple[int, str]] = []
     if permission.secret is not None or pieces:
@@ -80,11 +84,30 @@ def cut(
     return body, places
 
 
-def _shows(secret: str, response: HttpResponse) -> bool:
-    """Does the response show the secret itself, and not only tokens made of it?"""
-    return secret.encode() in response.content or any(
-        secret in value for _, value in response.items()
-    )
+def _refuses_token(response: HttpResponse, secret: str | None) -> str | None:
+    """Where the secret, or a token of it, is shown and would not be filled in for each visitor."""
+    if secret is None:
+        return None
+    beside = _beside(response)
+    if secret.encode() in response.content or any(secret in text for text in beside.values()):
+        return "CSRF secret in the response"
+    for where, text in beside.items():
+        if _core.cut(text.encode(), secret, []) is not None:
+            return f"CSRF token in {where}"
+    return None
+
+
+def _refuses_nonce(response: HttpResponse, nonce: str | None) -> str | None:
+    """Where the nonce is shown beside the body, but in the headers that are made anew."""
+    if nonce is None:
+        return None
+    beside = _beside(response, but=_CSP)
+    return next((f"CSP nonce in {where}" for where in beside if nonce in beside[where]), None)
+
+
+def _beside(response: HttpResponse, *, but: Collection[str] = ()) -> dict[str, str]:
+    """What is stored of a response with its body, by where it stands; but for these headers."""
+    return {"a header": slots.text_of_headers(response, but=but), "an attribute": marks(response)}
 
 
 def _refuses_policy(response: HttpResponse, permission: Permission) -> str | None:

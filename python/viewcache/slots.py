@@ -18,8 +18,10 @@ import json
 import logging
 import sys
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from contextvars import ContextVar
+from email.errors import MessageError
+from email.header import decode_header, make_header
 from functools import cached_property, lru_cache, partial
 from importlib import import_module
 from inspect import iscoroutinefunction
@@ -125,6 +127,8 @@ class _Record:
         self.pieces: list[tuple[str, str]] = []
         #: A slot whose text stands in a page without markers.
         self.unmarked = ""
+        #: One stood in a header.
+        self.in_header = False
 
     @cached_property
     def nonce(self) -> str:
@@ -182,6 +186,7 @@ def take_out(request: HttpRequest, response: HttpResponseBase) -> None:
     record: _Record | None = request.__dict__.get(_ATTRIBUTE)
     if record is None or not record.pieces:
         return
+    _take_out_of_headers(response, record)
     if response.streaming:
         _take_out_of_stream(cast(Any, response), record.nonce)
     elif getattr(response, "is_rendered", True):
@@ -189,6 +194,31 @@ def take_out(request: HttpRequest, response: HttpResponseBase) -> None:
     else:
         # It renders later, and is stored after that.
         cast(Any, response).add_post_render_callback(partial(take_out, request))
+
+
+def _take_out_of_headers(response: HttpResponseBase, record: _Record) -> None:
+    """A hit has the headers as they were stored: none is made anew for each visitor."""
+    for name, value in list(response.items()):
+        text = _as_given(value)
+        plain = _core.take_out(text.encode(), record.nonce)[0].decode()
+        if plain != text:
+            response.headers[name] = plain
+            record.in_header = True
+
+
+def text_of_headers(response: HttpResponseBase, *, but: Collection[str] = ()) -> str:
+    """All that headers say, but those with these names, a line for each."""
+    return "\n".join(_as_given(text) for name, text in response.items() if name.lower() not in but)
+
+
+def _as_given(value: str) -> str:
+    """The text that a header was set to: Django encodes what is not Latin-1 (RFC 2047)."""
+    if "=?" not in value:
+        return value
+    try:
+        return str(make_header(decode_header(value)))
+    except (MessageError, LookupError, ValueError):
+        return value
 
 
 def _take_out_of_body(response: HttpResponse, record: _Record) -> None:
@@ -296,6 +326,8 @@ def refusal(request: HttpRequest, response: HttpResponseBase) -> str | None:
         return None
     if record.unmarked:
         return f"slot {record.unmarked!r} that cannot be found again"
+    if record.in_header:
+        return "slot in a header"
     taken: _Taken | None = response.__dict__.get(_ATTRIBUTE)
     if taken is None:
         return "slot not found in the body"

@@ -213,6 +213,51 @@ def test_a_token_that_was_changed_is_not_shared(serve: Any) -> None:
         assert status(served.visitor().get()) == ("miss", "CSRF cookie without a token in the body")
 
 
+BESIDE = {
+    "X-CSRFToken": lambda token: token,
+    "Link": lambda token: f"</logout/?token={token}>; rel=prefetch",
+    # What is not Latin-1 is encoded by Django.
+    "X-Encoded": lambda token: f"Ελένη {token}",
+    "Content-Security-Policy": lambda token: f"report-uri /csp/{token}",
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_a_token_in_a_header_is_not_shared(serve: Any, way: str, name: str) -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        response = attribute(request)
+        response[name] = BESIDE[name](get_token(request))
+        return response
+
+    served = serve(view, way)
+    for _ in range(2):
+        assert status(served.visitor().get()) == ("miss", "CSRF token in a header")
+
+
+def test_a_token_that_the_response_carries_along_is_not_shared(serve: Any) -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        response = attribute(request)
+        response.for_middleware = get_token(request)  # type: ignore[attr-defined]
+        return response
+
+    served = serve(view)
+    for _ in range(2):
+        assert status(served.visitor().get()) == ("miss", "CSRF token in an attribute")
+
+
+@pytest.mark.parametrize("value", ["none", "=?utf-8?b?AAAAA?=", "=?what?q?a?="])
+def test_a_header_of_the_page_says_nothing_of_the_token(serve: Any, value: str) -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        response = attribute(request)
+        response["X-Note"] = value
+        return response
+
+    served = serve(view)
+    for _ in range(2):
+        response = served.visitor().get()
+    assert (status(response), response["X-Note"]) == (("hit", ""), value)
+
+
 def test_a_token_and_a_slot(serve: Any, way: str) -> None:
     from slots import pieces
     from viewcache import slot

@@ -9,6 +9,7 @@ import sys
 import types
 import zlib
 from collections.abc import AsyncIterator
+from email.header import decode_header, make_header
 from typing import Any
 
 import pytest
@@ -55,6 +56,29 @@ def test_visitors_share_a_page_and_see_their_own_pieces(serve: Any, way: str) ->
         assert bert.text() == "<p>Hello, Bert!</p>"
         assert nobody.text() == "<p>Hello, stranger!</p>"
     assert served.count == 1
+
+
+@pytest.mark.parametrize("name", ["Anna", "Ελένη"])
+def test_a_piece_in_a_header_is_not_shared(serve: Any, way: str, name: str) -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        text = slot(request, "piece", pieces.greeting)
+        return HttpResponse(text, headers={"X-Greeting": text})
+
+    served = serve(view, way)
+    for _ in range(2):
+        response = served.visitor(name=name).get()
+        assert status(response) == ("miss", "slot in a header")
+        header = str(make_header(decode_header(response["X-Greeting"])))
+        assert header == response.content.decode() == f"Hello, {name}!"
+
+
+def test_a_stream_has_no_markers_in_its_headers(serve: Any) -> None:
+    def view(request: HttpRequest) -> StreamingHttpResponse:
+        text = slot(request, "piece", pieces.greeting)
+        return StreamingHttpResponse([text], headers={"X-Greeting": text})
+
+    response = serve(view).visitor(name="Anna").get()
+    assert response["X-Greeting"] == "Hello, Anna!"
 
 
 TAGGED = "{% load viewcache %}<p>{% slot 'name' %}{{ request.session.name|upper }}{% endslot %}</p>"
@@ -838,6 +862,32 @@ def test_a_nonce_in_a_slot_is_another_for_each_response(
     served = serve(lambda request: render(request, "bare"), way, between=middleware)
     for _ in range(2):
         assert status(served.visitor().get()) == ("miss", "CSP nonce in the body")
+
+
+@pytest.mark.parametrize("way", ["site", "view"])
+@pytest.mark.parametrize("where", ["a header", "an attribute"])
+def test_a_nonce_beside_the_body_is_not_shared(
+    serve: Any, settings: Any, way: str, where: str
+) -> None:
+    csp = pytest.importorskip(
+        "django.utils.csp", reason="Django 5.2 has no CSP", exc_type=ImportError
+    )
+    from django.middleware.csp import get_nonce
+
+    def view(request: HttpRequest) -> HttpResponse:
+        nonce = str(get_nonce(request))
+        response = HttpResponse("page")
+        if where == "a header":
+            response["Link"] = f"</a.js>; rel=preload; nonce={nonce}"
+        else:
+            response.for_middleware = nonce  # type: ignore[attr-defined]
+        return response
+
+    settings.SECURE_CSP = {"script-src": [csp.CSP.SELF, csp.CSP.NONCE]}
+    middleware = ["django.middleware.csp.ContentSecurityPolicyMiddleware"]
+    served = serve(view, way, between=middleware)
+    for _ in range(2):
+        assert status(served.visitor().get()) == ("miss", f"CSP nonce in {where}")
 
 
 @pytest.mark.parametrize("way", ["site", "view"])
