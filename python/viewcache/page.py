@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from binascii import a2b_base64
+from collections.abc import Collection, Iterator
 from functools import cache, lru_cache
 from http.client import responses as _phrases
 from http.cookies import SimpleCookie
+from string import ascii_letters, digits
 from typing import Any
 
 from django.conf import settings
@@ -76,6 +78,8 @@ def cut(
             # Asked for and not shown (ensure_csrf_cookie), or in a form that we cannot fill in.
             return "CSRF cookie without a token in the body"
         body = found[0]
+        if permission.secret is not None and _shows_transformed(body, permission.secret):
+            return "CSRF token in a form that cannot be filled in"
         places = [(at, TOKEN if piece is None else pieces[piece][2]) for at, piece in found[1]]
     if permission.nonce is not None and any(
         text.encode() in body for text in (permission.nonce, escapejs(permission.nonce))
@@ -92,9 +96,48 @@ def _refuses_token(response: HttpResponse, secret: str | None) -> str | None:
     if secret.encode() in response.content or any(secret in text for text in beside.values()):
         return "CSRF secret in the response"
     for where, text in beside.items():
-        if _core.cut(text.encode(), secret, []) is not None:
+        if _shows_token(text.encode(), secret) or _shows_transformed(text.encode(), secret):
             return f"CSRF token in {where}"
     return None
+
+
+def _shows_token(text: bytes, secret: str) -> bool:
+    # Most texts have no word of that length, which is soonest said this way.
+    return _LONG in text.translate(_WORDS) and _core.cut(text, secret, []) is not None
+
+
+_ALPHABET = b"+/-_" + (ascii_letters + digits).encode()
+#: Makes one letter of all that tokens and their base64 are made of; so this is in every token.
+_WORDS = bytes(ord("a" if code in _ALPHABET else " ") for code in range(256))
+_LONG = b"a" * 64
+#: Characters of the base64 of a token.
+_ENCODED = 86
+_NOT_URLSAFE = bytes.maketrans(b"-_", b"+/")
+
+
+def _shows_transformed(text: bytes, secret: str) -> bool:
+    """
+    Does it show a token in base64, be it within more that is encoded, or backwards? Others would
+    be sent that one. Tokens that are masked otherwise than those in the body are found, too.
+    """
+    words = text.translate(_WORDS) + b" "
+    end = 0
+    while (start := words.find(_LONG, end)) >= 0:
+        end = words.index(b" ", start)
+        word = text[start:end]
+        if any(_shows_token(read, secret) for read in (word[::-1], *_decoded(word))):
+            return True
+    return False
+
+
+def _decoded(word: bytes) -> Iterator[bytes]:
+    """What this may be the base64 of, wherever that begins: a slash before it looks the same."""
+    if len(word) < _ENCODED:
+        return
+    word = word.translate(_NOT_URLSAFE)
+    for start in range(4):
+        part = word[start:]
+        yield a2b_base64(part + b"A" * (-len(part) % 4))
 
 
 def _refuses_nonce(response: HttpResponse, nonce: str | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from typing import Any
@@ -205,6 +206,60 @@ def test_a_compressed_page_with_a_token_is_not_shared(serve: Any) -> None:
     for _ in range(2):
         response = served.visitor().get(headers={"accept-encoding": "gzip"})
         assert status(response) == ("miss", "CSRF token in an encoded body")
+
+
+def encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+TRANSFORMED = {
+    "base64": encoded,
+    "base64 without its end": lambda token: encoded(token).rstrip("="),
+    "base64 in a URL": lambda token: f"/logout/{encoded(token)}",
+    **{
+        f"base64 of JSON {start}": lambda token, start=start: encoded(
+            json.dumps({"a" * start: "ü", "token": token, "more": "x" * 50})
+        )
+        for start in range(3)
+    },
+    "base64 for URLs": lambda token: base64.urlsafe_b64encode(f"ÿ~{token}?>".encode()).decode(),
+    "backwards": lambda token: token[::-1],
+}
+
+
+@pytest.mark.parametrize("way", ["site", "async view"])
+@pytest.mark.parametrize("form", TRANSFORMED)
+@pytest.mark.parametrize("again", [True, False])
+def test_a_token_that_was_changed_beside_one_that_was_not(
+    serve: Any, way: str, form: str, again: bool
+) -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        token = get_token(request)
+        changed = TRANSFORMED[form](get_token(request) if again else token)
+        return HttpResponse(f"<input value='{token}'><p data-token='{changed}'></p>")
+
+    served = serve(view, way)
+    for _ in range(2):
+        reason = "CSRF token in a form that cannot be filled in"
+        assert status(served.visitor().get()) == ("miss", reason)
+
+
+@pytest.mark.parametrize("form", TRANSFORMED)
+def test_a_token_that_was_changed_in_a_header(serve: Any, form: str) -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        response = attribute(request)
+        response["X-Token"] = TRANSFORMED[form](get_token(request))
+        return response
+
+    assert status(serve(view).visitor().get()) == ("miss", "CSRF token in a header")
+
+
+def test_other_long_words_beside_a_token_do_no_harm(serve: Any) -> None:
+    words = ["sha384-" + "a" * 64, "0" * 64, encoded("x" * 5000), "/" * 200, "_" * 63, "b" * 87]
+    served = serve(lambda request: HttpResponse(" ".join([get_token(request), *words])))
+    for _ in range(2):
+        response = served.visitor().get()
+    assert status(response) == ("hit", "")
 
 
 def test_a_token_that_was_changed_is_not_shared(serve: Any) -> None:
