@@ -329,6 +329,9 @@ def _is_for_one(
     request: HttpRequest, response: HttpResponseBase, seen: reads.Reads | None
 ) -> str | None:
     """What shows that this response is for one visitor, this once."""
+    if compat.header(response, "set-cookie") is not None:
+        # Set as any header: the page is stored without it, and Django looks at its cookies only.
+        return "Set-Cookie"
     if response.cookies:
         theirs = _visitors_cookies(request, seen)
         if any(name not in theirs for name in response.cookies):

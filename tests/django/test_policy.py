@@ -49,6 +49,8 @@ REFUSED = [
     pytest.param(headed(Vary="*, Accept"), "Vary: *", id="vary-star-first"),
     pytest.param(headed(Vary=",*"), "Vary: *", id="vary-star-empty"),
     pytest.param(with_cookie, "Set-Cookie", id="cookie"),
+    pytest.param(headed(Set_Cookie="sid=1"), "Set-Cookie", id="cookie-as-a-header"),
+    pytest.param(headed(set_cookie="sid=1"), "Set-Cookie", id="cookie-as-a-header-in-lower-case"),
     pytest.param(
         lambda request, count: StreamingHttpResponse([str(count)]), "streaming", id="streaming"
     ),
@@ -114,6 +116,7 @@ def shows_message(request: Any, count: int) -> HttpResponse:
     ("respond", "why"),
     [
         (with_cookie, "Set-Cookie"),
+        (headed(Set_Cookie="sid=1"), "Set-Cookie"),
         (changes_session, "session modified"),
         (shows_message, "messages"),
     ],
