@@ -91,7 +91,7 @@ def _begin(request: HttpRequest, watched: reads.Reads) -> None:
     known = request.__dict__
     audit = known[AUDIT] = Audit(watched)
     request.__class__ = _audited(cast(Any, type(request)))
-    request.META = _Meta(request.META, watched, audit)
+    request.META = _Meta(cast(Meta, request.META), watched, audit)
     if "environ" in known:
         known["environ"] = request.META
     if "scope" in known:
@@ -131,8 +131,9 @@ _RAW = frozenset({"QUERY_STRING", "REQUEST_URI", "RAW_URI"})
 
 
 class _Meta(Meta):
-    def __init__(self, meta: dict[str, Any], watched: reads.Reads, audit: Audit) -> None:
+    def __init__(self, meta: Meta, watched: reads.Reads, audit: Audit) -> None:
         super().__init__(dict(dict.items(meta)), watched)
+        self._shared = meta._shared
         self._audit = audit
 
     def note(self, name: object) -> None:
@@ -151,8 +152,9 @@ class _Meta(Meta):
 
 
 class _Scope(Scope):
-    def __init__(self, scope: dict[str, Any], watched: reads.Reads, audit: Audit) -> None:
+    def __init__(self, scope: Scope, watched: reads.Reads, audit: Audit) -> None:
         super().__init__(dict(dict.items(scope)), watched)
+        self._shared = scope._shared
         self._audit = audit
 
     def note(self, name: object) -> None:

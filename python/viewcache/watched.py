@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from django.http import HttpRequest
 from django.http.request import HttpHeaders
@@ -238,12 +238,16 @@ class Cookies(dict[str, str]):
         return dict.setdefault(self, name, default)
 
 
-class Meta(dict[str, Any]):
-    """``request.META``: the raw ``Cookie`` header notes all, Django's CSRF flag its use."""
+class _Shared(dict[str, Any]):
+    """
+    A copy of what the server has handed over. What is written to it is written to that, too:
+    access logs, and whatever stands around Django, look there after the response.
+    """
 
-    def __init__(self, meta: dict[str, Any], reads: Reads) -> None:
-        dict.__init__(self, meta)
+    def __init__(self, shared: dict[str, Any], reads: Reads) -> None:
+        dict.__init__(self, shared)
         self._reads = reads
+        self._shared: dict[str, Any] = shared
 
     def note_all(self) -> None:
         """Everything was read, or there is no telling what."""
@@ -251,68 +255,81 @@ class Meta(dict[str, Any]):
 
     def note(self, name: object) -> None:
         """One entry was read."""
-        if name == "HTTP_COOKIE":
-            self._reads.note_all()
-        elif name == "CSRF_COOKIE":
-            self._reads.note_secret()
+        raise NotImplementedError
 
     def __getitem__(self, name: str) -> Any:
         self.note(name)
         return dict.__getitem__(self, name)
 
-    def __delitem__(self, name: str) -> None:
-        self.note(name)
-        dict.__delitem__(self, name)
-
-    def __contains__(self, name: object) -> bool:
-        self.note(name)
-        return dict.__contains__(self, name)
-
     def get(self, name: str, default: Any = None) -> Any:
         self.note(name)
         return dict.get(self, name, default)
 
+    def __setitem__(self, name: str, value: Any) -> None:
+        dict.__setitem__(self, name, value)
+        self._shared[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        self.note(name)
+        dict.__delitem__(self, name)
+        self._shared.pop(name, None)
+
     def pop(self, name: str, *default: Any) -> Any:
         self.note(name)
-        return dict.pop(self, name, *default)
+        found = dict.pop(self, name, *default)
+        self._shared.pop(name, None)
+        return found
+
+    def popitem(self) -> tuple[str, Any]:
+        self.note_all()
+        name, value = dict.popitem(self)
+        self._shared.pop(name, None)
+        return name, value
 
     def setdefault(self, name: str, default: Any = None) -> Any:
         self.note(name)
-        return dict.setdefault(self, name, default)
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        if name == "CSRF_COOKIE_NEEDS_UPDATE" and value:
-            self._reads.note_token()
-        dict.__setitem__(self, name, value)
+        if not dict.__contains__(self, name):
+            self[name] = default
+        return dict.__getitem__(self, name)
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         for name, value in dict(*args, **kwargs).items():
             self[name] = value
 
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override,misc]
+        self.update(other)
+        return self
 
-class Scope(dict[str, Any]):
-    """``request.scope`` under ASGI: its raw headers note all."""
+    def clear(self) -> None:
+        dict.clear(self)
+        self._shared.clear()
 
-    def __init__(self, scope: dict[str, Any], reads: Reads) -> None:
-        dict.__init__(self, scope)
-        self._reads = reads
 
-    def note_all(self) -> None:
-        """Everything was read, or there is no telling what."""
-        self._reads.note_all()
+class Meta(_Shared):
+    """``request.META``: the raw ``Cookie`` header notes all, Django's CSRF flag its use."""
 
     def note(self, name: object) -> None:
-        """One entry was read."""
+        if name == "HTTP_COOKIE":
+            self._reads.note_all()
+        elif name == "CSRF_COOKIE":
+            self._reads.note_secret()
+
+    def __contains__(self, name: object) -> bool:
+        self.note(name)
+        return dict.__contains__(self, name)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if name == "CSRF_COOKIE_NEEDS_UPDATE" and value:
+            self._reads.note_token()
+        super().__setitem__(name, value)
+
+
+class Scope(_Shared):
+    """``request.scope`` under ASGI: its raw headers note all."""
+
+    def note(self, name: object) -> None:
         if name == "headers":
             self._reads.note_all()
-
-    def __getitem__(self, name: str) -> Any:
-        self.note(name)
-        return dict.__getitem__(self, name)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        self.note(name)
-        return dict.get(self, name, default)
 
 
 class Headers(HttpHeaders):
@@ -396,7 +413,7 @@ def _reduced(self: Any, protocol: Any) -> Any:
     return dict, (self.copy(),)
 
 
-for _kind in (Cookies, Meta, Scope):
+for _kind in (Cookies, _Shared):
     for _name in (
         "__eq__",
         "__ne__",
@@ -409,11 +426,11 @@ for _kind in (Cookies, Meta, Scope):
         "copy",
         "items",
         "keys",
-        "popitem",
         "values",
     ):
         # A request's META is measured and printed by many; only its cookies matter here.
         setattr(_kind, _name, _noting_all(_name))
     _kind.__reduce_ex__ = _reduced  # type: ignore[method-assign]
-    # Django's is a class's own method, which makes a dictionary of that class.
+    # Dictionaries make one of their own class, and these take more than it gives.
     _kind.fromkeys = dict.fromkeys  # type: ignore[method-assign]
+setattr(Cookies, "popitem", _noting_all("popitem"))  # noqa: B010 - mypy knows another

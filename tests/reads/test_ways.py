@@ -142,6 +142,8 @@ def test_the_scope(seen_asgi: Any) -> None:
     assert seen_asgi(lambda r: r.scope["headers"])[1]
     assert seen_asgi(lambda r: r.scope.get("headers"))[1]
     assert seen_asgi(lambda r: dict(r.scope))[1]
+    assert seen_asgi(lambda r: r.scope.pop("headers"))[1]
+    assert seen_asgi(lambda r: r.scope.popitem())[1]
     assert seen_asgi(lambda r: r.scope["path"]) == (set(), False)
 
 
@@ -208,6 +210,51 @@ def test_what_dictionaries_have_of_their_class(seen: Any) -> None:
         assert type(request.headers.copy()).__name__ == "HttpHeaders"
 
     assert seen(read) == (set(), False)
+
+
+def ior(mapping: Any) -> None:
+    mapping |= {"REMOTE_ADDR": "::1"}
+
+
+WRITTEN: dict[str, Any] = {
+    "item": lambda m: m.__setitem__("APP_USER", "anna"),
+    "del": lambda m: m.__delitem__("path"),
+    "pop": lambda m: m.pop("path"),
+    "pop of nothing": lambda m: m.pop("nothing", None),
+    "popitem": lambda m: m.popitem(),
+    "setdefault": lambda m: m.setdefault("route", "page"),
+    "setdefault of what is there": lambda m: m.setdefault("path", "other"),
+    "update": lambda m: m.update({"REMOTE_ADDR": "::1"}, APP_USER="anna"),
+    "or": ior,
+    "clear": lambda m: m.clear(),
+    "after our own": lambda m: (dict.__setitem__(m, "ours", 1), m.__delitem__("ours")),
+}
+
+
+@pytest.mark.parametrize("way", WRITTEN)
+@pytest.mark.parametrize("audit", [False, True])
+def test_what_is_written_reaches_the_server(
+    rf: Any, async_rf: Any, settings: Any, way: str, audit: bool
+) -> None:
+    settings.VIEWCACHE = {"AUDIT": audit}
+    for request, name in ((rf.get("/"), "environ"), (async_rf.get("/"), "scope")):
+        servers = getattr(request, name)
+        servers["path"] = "/"
+        expected = dict(servers)
+        result = WRITTEN[way](expected)
+        reads.watch(request)
+        mapping = getattr(request, name)
+        assert WRITTEN[way](mapping) == result
+        assert type(servers) is dict
+        assert servers == expected == dict(mapping)
+        assert getattr(request, name) is mapping
+
+
+def test_meta_is_the_environ(seen_wsgi: Any) -> None:
+    def read(request: Any) -> None:
+        assert request.environ is request.META
+
+    assert seen_wsgi(read) == (set(), False)
 
 
 OTHER: dict[str, Any] = {
