@@ -19,8 +19,9 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 
-from . import _core, conf, reads
+from . import _core, compat, conf, reads
 from .audited import Audit, of
 from .policy import Permission
 from .visit import Visit
@@ -96,7 +97,11 @@ def judge(request: HttpRequest, visit: Visit, permission: Permission | str) -> N
     audit = of(request)
     if audit is None or isinstance(permission, str) or visit.lookup is None:
         return
-    audit.unkeyed = tuple(_unkeyed(request, audit, visit, permission))
+    recipe = visit.lookup.recipe
+    headers, cookies = (set(recipe[0]), recipe[1]) if recipe else (set(), [])
+    audit.unkeyed = tuple(
+        _unkeyed(request, audit, visit, headers, cookies, is_public=permission.public)
+    )
     if visit.store is None or visit.store.is_dry:
         return
     match = request.resolver_match
@@ -117,17 +122,45 @@ def judge(request: HttpRequest, visit: Visit, permission: Permission | str) -> N
 _warned: dict[Any, Any] = {}
 
 
+#: A response that is refused by these is stored for nobody, whoever asks.
+_FOR_NOBODY = ("Cache-Control: ", "Vary: ", "status ", "streaming")
+
+
+def of_refused(
+    request: HttpRequest, response: HttpResponseBase, visit: Visit
+) -> tuple[Unkeyed, ...]:
+    """
+    What the page would depend on beyond its key, where only this response of it may not be stored:
+    it sets a cookie, perhaps, and the next visitor's does not.
+    """
+    audit = of(request)
+    if audit is None or visit.lookup is None or visit.reason.startswith(_FOR_NOBODY):
+        return ()
+    vary = set(_core.read_vary(compat.header(response, "vary") or "")[0] or ())
+    _, public, _ = _core.read_cache_control(compat.header(response, "cache-control") or "")
+    cookies: list[str] | None = None
+    if visit.area.cookies is not None:
+        cookies = sorted(visit.area.cookies)
+    elif not conf.get().VARY_ON_READ and "cookie" not in vary:
+        cookies = []
+    return tuple(_unkeyed(request, audit, visit, vary, cookies, is_public=public))
+
+
 def _unkeyed(
-    request: HttpRequest, audit: Audit, visit: Visit, permission: Permission
+    request: HttpRequest,
+    audit: Audit,
+    visit: Visit,
+    headers: set[str],
+    cookies: list[str] | None,
+    *,
+    is_public: bool,
 ) -> Iterator[Unkeyed]:
-    assert visit.lookup is not None
-    recipe = visit.lookup.recipe
-    headers, cookies = (set(recipe[0]), recipe[1]) if recipe else (set(), [])
+    """What was read and is neither of these headers nor these cookies, all where ``None``."""
     resolved = _resolved_headers()
     for name, where in audit.headers.items():
         if name in headers or name in _JUDGED or name in resolved:
             continue
-        if name in _CREDENTIALS and not permission.public:
+        if name in _CREDENTIALS and not is_public:
             continue
         is_language = name == "accept-language" and settings.USE_I18N
         yield Unkeyed("header", name, where, _LANGUAGE if is_language else _VARY)

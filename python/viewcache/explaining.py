@@ -22,9 +22,21 @@ from django.http import HttpRequest, HttpResponse, parse_cookie
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, resolve
 
-from . import _core, activated, audited, bindings, conf, databases, pipeline, reads, slots
+from . import (
+    _core,
+    activated,
+    audit,
+    audited,
+    bindings,
+    conf,
+    databases,
+    pipeline,
+    policy,
+    reads,
+    slots,
+)
 from .by_value import Sought
-from .explanation import Explanation, Input, Page, Read, Recipe, Rendering, Scope
+from .explanation import Explanation, Input, Page, Read, Recipe, Rendering, Scope, SetCookie
 from .inputs import inputs
 from .mixins import CacheMixin
 from .store import Entry, Store
@@ -330,7 +342,8 @@ def _scopes(
 
 
 def _rendering(run: _Run) -> Rendering:
-    visit, seen, audit = run.visit, reads.of(run.request), audited.of(run.request)
+    visit, seen, audited_as = run.visit, reads.of(run.request), audited.of(run.request)
+    unkeyed = audited_as.unkeyed if audited_as else ()
     entries: list[Entry] = []
     refusal = timeout = None
     if visit is None:
@@ -345,6 +358,7 @@ def _rendering(run: _Run) -> Rendering:
         _, code, scope = _verdict(visit)
         unchanged = visit.reason == (f"{code} {scope}" if scope else code)
         refusal = "nothing stores it" if visit.status == "miss" and unchanged else visit.reason
+        unkeyed = unkeyed or audit.of_refused(run.request, run.response, visit)
     return Rendering(
         status=run.response.status_code,
         timeout=timeout,
@@ -354,8 +368,21 @@ def _rendering(run: _Run) -> Rendering:
         all_cookies=seen.all if seen else None,
         session=seen.session if seen else None,
         csrf_token=seen.token if seen else None,
-        unkeyed=audit.unkeyed if audit else (),
+        unkeyed=unkeyed,
+        sets=tuple(_sets(run)) if refusal == "Set-Cookie" else (),
     )
+
+
+def _sets(run: _Run) -> Iterator[SetCookie]:
+    """The cookies by which the response is one visitor's."""
+    seen = reads.of(run.request)
+    brought = parse_cookie(dict.get(run.request.META, "HTTP_COOKIE", ""))
+    by_view = seen.left[0] if seen is not None and seen.left is not None else None
+    for name in policy.cookies_for_one(run.request, run.response):
+        set_by = None
+        if by_view is not None:
+            set_by = "the view" if name in by_view else "middleware"
+        yield SetCookie(name, name not in brought, set_by)
 
 
 def _is_page(key: str) -> bool:

@@ -76,6 +76,17 @@ class Read:
 
 
 @dataclass(frozen=True)
+class SetCookie:
+    """A cookie that the response sets, by which it belongs to one visitor."""
+
+    name: str
+    #: The request did not bring it: whoever does may get a page that can be stored.
+    is_new: bool
+    #: ``"the view"``, or ``"middleware"`` after it; ``None`` where requests are not watched.
+    set_by: str | None
+
+
+@dataclass(frozen=True)
 class Rendering:
     """What became of the response when the view ran."""
 
@@ -92,8 +103,11 @@ class Rendering:
     session: str | None
     #: Where a CSRF token was asked for first; it is filled in for each visitor.
     csrf_token: str | None
-    #: What was read and is not in the key of the page, if it may be stored.
+    #: What was read and is not in the key of the page; where only this response of it may not be
+    #: stored, what would not be.
     unkeyed: tuple[Unkeyed, ...] = ()
+    #: The cookies by which the response belongs to one visitor.
+    sets: tuple[SetCookie, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -329,13 +329,8 @@ def _is_for_one(
     request: HttpRequest, response: HttpResponseBase, seen: reads.Reads | None
 ) -> str | None:
     """What shows that this response is for one visitor, this once."""
-    if compat.header(response, "set-cookie") is not None:
-        # Set as any header: the page is stored without it, and Django looks at its cookies only.
+    if cookies_for_one(request, response):
         return "Set-Cookie"
-    if response.cookies:
-        theirs = _visitors_cookies(request, seen)
-        if any(name not in theirs for name in response.cookies):
-            return "Set-Cookie"
     if seen is None:
         if getattr(getattr(request, "session", None), "modified", False):
             return "session modified"
@@ -343,6 +338,20 @@ def _is_for_one(
     if seen.modified:
         return "session modified"
     return "messages" if seen.messages and _has_messages(request) else None
+
+
+def cookies_for_one(request: HttpRequest, response: HttpResponseBase) -> list[str]:
+    """
+    The names of the cookies by which this response is for one visitor. The reason does not name
+    them: it is a code that metrics and logs count by.
+    """
+    # Set as any header: the page is stored without it, and Django looks at its cookies only.
+    plain = compat.header(response, "set-cookie")
+    names = [] if plain is None else [plain.partition("=")[0].strip()]
+    if response.cookies:
+        theirs = _visitors_cookies(request, reads.of(request))
+        names += [name for name in response.cookies if name not in theirs]
+    return names
 
 
 def _cookies_read(seen: reads.Reads, *, whole: bool) -> frozenset[str] | None:

@@ -7,13 +7,13 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from . import conf
 
 if TYPE_CHECKING:
-    from .explanation import Difference, Explanation, Input, Page, Recipe, Rendering
+    from .explanation import Difference, Explanation, Input, Page, Recipe, Rendering, SetCookie
 
 #: Why there is no page. ``{scope}`` is what the reason is about.
 MISSES = {
@@ -197,15 +197,19 @@ def _answer(answered: tuple[int, str | None]) -> str:
     return f"{status} (to {location})" if location else str(status)
 
 
-def refusal(reason: str) -> str:
-    """Why something is not cached, as a sentence."""
+def refusal(reason: str, sets: Sequence[SetCookie] = ()) -> str:
+    """Why something is not cached, as a sentence; by these cookies, if it is by any."""
+    if sets:
+        named = f"{'cookie' if len(sets) == 1 else 'cookies'} {_and(item.name for item in sets)}"
+        return f"the response sets the {named}, so it belongs to one visitor."
     return REFUSALS.get(reason, f"{reason}.")
 
 
 def _rendering(made: Rendering) -> Iterator[str]:
     yield f"Rendered now, and not stored: status {made.status}."
     if made.recipe is None:
-        yield f"  It may not be stored: {refusal(made.refusal or '')}"
+        yield f"  It may not be stored: {refusal(made.refusal or '', made.sets)}"
+        yield from _set_cookies(made.sets)
     else:
         yield f"  It may be stored, for {_duration(made.timeout or 0)}."
         yield f"  It varies on {_recipe(made.recipe)}."
@@ -225,6 +229,19 @@ def _rendering(made: Rendering) -> Iterator[str]:
     elif not (made.cookies or made.all_cookies or made.session):
         whole = made.recipe is not None and made.recipe.cookies is None
         yield "  no cookie was read" + (", but the response says Vary: Cookie" if whole else "")
+
+
+def _set_cookies(sets: Sequence[SetCookie]) -> Iterator[str]:
+    """Who sets them, and what to ask next where a visitor who has them may get another answer."""
+    for item in sets:
+        if item.set_by:
+            yield f"  cookie {item.name} was set by {item.set_by}"
+    if new := [item.name for item in sets if item.is_new]:
+        given = "; ".join(f"{name}=value" for name in new)
+        yield (
+            f"  The request has no cookie {_and(new)}: ask again with --cookie '{given}' for what "
+            "a visitor gets who has it."
+        )
 
 
 def _place(where: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.sitemaps import Sitemap
@@ -74,6 +75,30 @@ def with_cookie(request: HttpRequest) -> HttpResponse:
     return response
 
 
+def welcoming(request: HttpRequest) -> HttpResponse:
+    """Sets cookies that a visitor has from then on; what it shows is not in its key."""
+    response = HttpResponse("app" if request.headers.get("X-App") else "web")
+    for name in ("visitor", "seen"):
+        if name not in request.COOKIES:
+            response.set_cookie(name, "1")
+    return response
+
+
+def greets(get_response: Any) -> Any:
+    """Middleware that sets a cookie on every response."""
+
+    def middleware(request: Any) -> Any:
+        response = get_response(request)
+        response.set_cookie("greeted", "1")
+        return response
+
+    return middleware
+
+
+def for_me(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(request.META["REMOTE_ADDR"], headers={"Cache-Control": "private"})
+
+
 #: What ``attached`` has opened.
 opened: list[io.BytesIO] = []
 
@@ -142,6 +167,8 @@ urlpatterns = [
     path("users/", users),
     path("private/", private),
     path("with-cookie/", with_cookie),
+    path("welcome/", welcoming),
+    path("for-me/", for_me),
     path("sitemap.xml", sitemap, {"sitemaps": {"all": Everything}}, name="sitemap"),
     path("index.xml", index, {"sitemaps": {"all": Everything}, "sitemap_url_name": "section"}),
     path("section-<section>.xml", sitemap, {"sitemaps": {"all": Everything}}, name="section"),

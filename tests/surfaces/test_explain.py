@@ -16,10 +16,10 @@ from django.core.exceptions import DisallowedHost
 from django.core.management import CommandError, call_command
 from django.test import AsyncRequestFactory, Client, RequestFactory, override_settings
 from django.utils import translation
-from surfaces.conftest import WITHOUT
+from surfaces.conftest import MIDDLEWARE, WITHOUT
 from surfaces.site import calls, opened
 from viewcache import telling
-from viewcache.explanation import Explanation
+from viewcache.explanation import Explanation, SetCookie
 
 pytestmark = pytest.mark.usefixtures("site")
 
@@ -351,8 +351,59 @@ def test_rendering_names_the_rule_that_refused(path: str, refusal: str) -> None:
     assert told.rendering is not None
     assert told.rendering.refusal == refusal
     assert told.rendering.timeout is None
-    assert f"  It may not be stored: {telling.refusal(refusal)}" in str(told)
+    shown = telling.refusal(refusal, told.rendering.sets)
+    assert f"  It may not be stored: {shown}" in str(told)
     assert "It may be stored" not in str(told)
+
+
+def test_rendering_names_the_cookies_that_refused_and_who_set_them() -> None:
+    told = explain("/welcome/", render=True, cookie="seen=1")
+    assert told.rendering is not None
+    # What metrics and logs count by stays a code.
+    assert told.rendering.refusal == "Set-Cookie"
+    assert told.rendering.sets == (SetCookie("visitor", is_new=True, set_by="the view"),)
+    assert "the response sets the cookie visitor, so it belongs to one visitor." in str(told)
+    text = str(explain("/welcome/", render=True))
+    assert "the response sets the cookies visitor and seen, so it belongs to one visitor." in text
+    assert "cookie seen was set by the view" in text
+    assert "again with --cookie 'visitor=value; seen=value'" in text
+    told = explain("/welcome/", render=True, cookie="seen=1; visitor=1")
+    assert told.rendering is not None
+    assert (told.rendering.refusal, told.rendering.sets) == (None, ())
+    text = str(explain("/with-cookie/", render=True, cookie="a=1"))
+    assert "the response sets the cookie a, so" in text
+    assert "ask again" not in text
+
+
+def test_rendering_tells_cookies_of_the_view_from_those_of_middleware() -> None:
+    with override_settings(MIDDLEWARE=[MIDDLEWARE[0], "surfaces.site.greets", *MIDDLEWARE[1:]]):
+        text = str(explain("/plain/", render=True))
+        assert "cookie greeted was set by middleware" in text
+        with override_settings(VIEWCACHE={"VARY_ON_READ": False}):
+            text = str(explain("/plain/", render=True))
+    assert "the response sets the cookie greeted" in text
+    assert "was set by" not in text
+
+
+def test_a_page_that_is_refused_tells_what_its_key_would_not_have() -> None:
+    told = explain("/welcome/", render=True)
+    assert told.rendering is not None
+    assert [item.name for item in told.rendering.unkeyed] == ["x-app"]
+    assert "NOT IN THE KEY: the header x-app, read at surfaces/site.py:" in str(told)
+    with override_settings(VIEWCACHE={"IGNORE_COOKIES": ["visitor"]}):
+        told = explain("/welcome/", render=True)
+    assert told.rendering is not None
+    assert {item.name for item in told.rendering.unkeyed} == {"x-app", "visitor"}
+    with override_settings(VIEWCACHE={"VARY_ON_READ": False, "AUDIT": True}):
+        told = explain("/welcome/", render=True)
+    assert told.rendering is not None
+    assert {item.name for item in told.rendering.unkeyed} == {"x-app", "visitor", "seen"}
+
+
+def test_a_page_that_nobody_may_store_depends_on_what_it_likes() -> None:
+    told = explain("/for-me/", render=True)
+    assert told.rendering is not None
+    assert (told.rendering.refusal, told.rendering.unkeyed) == ("Cache-Control: private", ())
 
 
 def test_a_page_without_its_store_half() -> None:
