@@ -328,6 +328,31 @@ def test_settings_that_forbid_it(more: dict[str, Any], why: str, settings: Any) 
     ):
         patch.setattr(rules, "is_language_prefix_patterns_used", lambda urls: (False, True))
         assert why in rules.get().refusal
+        [found] = rules.obstacles()
+        assert why in found.what
+        assert found.advice.endswith(".")
+
+
+def listens(**kwargs: Any) -> None:
+    """A receiver of the site's own."""
+
+
+def test_all_that_is_in_the_way_is_named_at_once(settings: Any) -> None:
+    settings.MIDDLEWARE = ["my.Middleware", UPDATE, *DEFAULT, "my.Other", FETCH]
+    settings.FORCE_SCRIPT_NAME, settings.CSRF_USE_SESSIONS = "/app", True
+    settings.VIEWCACHE = {"EARLY_SAFE": ["my.Other"]}
+    request_started.connect(listens)
+    try:
+        found = [obstacle.what for obstacle in rules.obstacles()]
+    finally:
+        request_started.disconnect(listens)
+    assert found == [
+        "my.Middleware is not declared safe in VIEWCACHE['EARLY_SAFE']",
+        "CSRF_USE_SESSIONS is on",
+        "FORCE_SCRIPT_NAME is set",
+        f"the receiver {__name__}.listens of request_started is not declared safe",
+    ]
+    assert rules.get().refusal == found[0]
 
 
 @pytest.mark.django_db(transaction=True)

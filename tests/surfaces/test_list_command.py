@@ -140,6 +140,24 @@ def test_statistics() -> None:
     assert json.loads(run("stats", "--json", "--url-pattern", "items"))["urls"] == 2
 
 
+def test_statistics_tell_of_early_hits_and_all_that_is_in_their_way() -> None:
+    with override_settings(USE_I18N=False):
+        assert "early hits: possible" in run("stats").splitlines()
+        assert json.loads(run("stats", "--json"))["early"] == {"obstacles": []}
+    with override_settings(SESSION_SAVE_EVERY_REQUEST=True):
+        lines = run("stats").splitlines()
+        told = json.loads(run("stats", "--json"))["early"]["obstacles"]
+    at = lines.index("early hits: not possible")
+    assert [line.strip() for line in lines[at + 1 : at + 3]] == [
+        f"{found['what']}. {found['advice']}" for found in told
+    ]
+    assert [found["what"] for found in told] == [
+        "SESSION_SAVE_EVERY_REQUEST is on",
+        "the language is not taken from the path",
+    ]
+    assert "i18n_patterns()" in told[1]["advice"]
+
+
 def test_statistics_of_nothing() -> None:
     assert json.loads(run("stats", "--json"))["largest"] is None
     assert run("stats").splitlines()[:3] == ["URLs       0", "pages      0", "size       0 B"]

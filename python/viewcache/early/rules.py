@@ -4,7 +4,7 @@ What the settings leave of early hits.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -32,7 +32,7 @@ FETCH = "viewcache.middleware.FetchFromCacheMiddleware"
 BOTH = "viewcache.middleware.CacheMiddleware"
 
 #: Of these it is known what they do with a hit: what depends on the settings is asked in
-#: ``_refusals()``, what depends on the request by ``_core.Early``.
+#: ``_of_settings()``, what depends on the request by ``_core.Early``.
 _KNOWN = frozenset(
     {
         SECURITY,
@@ -81,7 +81,8 @@ def get() -> Rules:
     key_prefix = str(settings.CACHE_MIDDLEWARE_KEY_PREFIX)
     return Rules(
         area=Area(settings.CACHE_MIDDLEWARE_ALIAS, key_prefix, settings.CACHE_MIDDLEWARE_SECONDS),
-        refusal=_refusal(before),
+        # The first: a request only needs to know that there is one.
+        refusal=next((found.what for found in _obstacles(before)), ""),
         session_cookie=session,
         secret_cookie=secret,
         is_durable=conf.get().DURABLE,
@@ -124,49 +125,127 @@ def _before_view(middleware: list[str]) -> list[str]:
     return middleware[: ends[0] + 1] if ends else []
 
 
-def _refusal(before: list[str]) -> str:
-    """Why no page of this site may be served early, or ``""``."""
+@dataclass(frozen=True)
+class Obstacle:
+    """Why no page of this site is served early, and what to do about it."""
+
+    what: str
+    advice: str
+
+
+def obstacles() -> list[Obstacle]:
+    """All that stands in the way of early hits, for whoever asks. A request asks ``now()``."""
+    receivers = [
+        receiver_name(entry[1]) for entry in request_started.receivers if not _is_safe(entry[1])
+    ]
+    return [
+        *_obstacles(_before_view(list(settings.MIDDLEWARE))),
+        *(
+            Obstacle(
+                f"the receiver {name} of request_started is not declared safe",
+                "If it changes nothing that a page or its key is made of, name it in "
+                "VIEWCACHE['EARLY_SAFE'].",
+            )
+            for name in receivers
+        ),
+    ]
+
+
+def _obstacles(before: list[str]) -> Iterator[Obstacle]:
+    """Those of the settings."""
     if not before:
-        return "MIDDLEWARE has no viewcache.middleware.FetchFromCacheMiddleware"
+        yield Obstacle(
+            "MIDDLEWARE has no viewcache.middleware.FetchFromCacheMiddleware",
+            "Add viewcache.middleware.UpdateCacheMiddleware as the first and it as the last; what "
+            "cache_page keeps alone is Django's to answer.",
+        )
     for name in before:
         if name not in _KNOWN and name not in conf.get().EARLY_SAFE:
-            return f"{name} is not declared safe in VIEWCACHE['EARLY_SAFE']"
-    return next((why for why, holds in _refusals(before).items() if holds()), "")
+            yield Obstacle(
+                f"{name} is not declared safe in VIEWCACHE['EARLY_SAFE']",
+                "Name it there, if it changes no cached page and nothing that its key is made of.",
+            )
+    for obstacle, holds in _of_settings(before):
+        if holds():
+            yield obstacle
 
 
-def _refusals(before: list[str]) -> dict[str, Callable[[], bool]]:
+def _of_settings(before: list[str]) -> list[tuple[Obstacle, Callable[[], bool]]]:
     """Settings by which a hit depends on more than is checked for each request."""
     stores = [at for at, name in enumerate(before) if name in (UPDATE, BOTH)]
-    return {
-        "GZipMiddleware stands before UpdateCacheMiddleware": lambda: (
-            GZIP in before and (not stores or before.index(GZIP) < stores[0])
+    return [
+        (
+            Obstacle(
+                "GZipMiddleware stands before UpdateCacheMiddleware",
+                "Take it out, and let the server in front of Django compress.",
+            ),
+            lambda: GZIP in before and (not stores or before.index(GZIP) < stores[0]),
         ),
-        "SESSION_SAVE_EVERY_REQUEST is on": lambda: (
-            SESSION in before and bool(settings.SESSION_SAVE_EVERY_REQUEST)
+        (
+            Obstacle(
+                "SESSION_SAVE_EVERY_REQUEST is on",
+                "Switch it off, or do without: it writes the session at each hit.",
+            ),
+            lambda: SESSION in before and bool(settings.SESSION_SAVE_EVERY_REQUEST),
         ),
-        "CSRF_USE_SESSIONS is on": lambda: CSRF in before and bool(settings.CSRF_USE_SESSIONS),
-        "DISALLOWED_USER_AGENTS is set": lambda: (
-            COMMON in before and bool(settings.DISALLOWED_USER_AGENTS)
+        (
+            Obstacle(
+                "CSRF_USE_SESSIONS is on",
+                "Switch it off: the secret is then in a cookie of its own.",
+            ),
+            lambda: CSRF in before and bool(settings.CSRF_USE_SESSIONS),
         ),
-        "MESSAGE_STORAGE is not one of Django's": lambda: (
-            MESSAGES in before
-            and not settings.MESSAGE_STORAGE.startswith("django.contrib.messages.storage.")
+        (
+            Obstacle(
+                "DISALLOWED_USER_AGENTS is set",
+                "Have the server in front of Django refuse them, and empty it.",
+            ),
+            lambda: COMMON in before and bool(settings.DISALLOWED_USER_AGENTS),
         ),
-        "the language is not taken from the path": lambda: (
-            LOCALE in before
-            and bool(settings.USE_I18N)
-            and not is_language_prefix_patterns_used(settings.ROOT_URLCONF)[0]
+        (
+            Obstacle(
+                "MESSAGE_STORAGE is not one of Django's",
+                "Take one of django.contrib.messages.storage.",
+            ),
+            lambda: (
+                MESSAGES in before
+                and not settings.MESSAGE_STORAGE.startswith("django.contrib.messages.storage.")
+            ),
         ),
-        # Django may have to close its connection first, as the request begins.
-        "the pages are in the database": lambda: isinstance(
-            Store(settings.CACHE_MIDDLEWARE_ALIAS).pages, BaseDatabaseCache
+        (
+            Obstacle(
+                "the language is not taken from the path",
+                "Put the URLs into i18n_patterns(), or take LocaleMiddleware out.",
+            ),
+            lambda: (
+                LOCALE in before
+                and bool(settings.USE_I18N)
+                and not is_language_prefix_patterns_used(settings.ROOT_URLCONF)[0]
+            ),
         ),
-        "VIEWCACHE['CACHE_STATUS'] is 'debug'": lambda: conf.get().CACHE_STATUS == "debug",
-        "FORCE_SCRIPT_NAME is set": lambda: settings.FORCE_SCRIPT_NAME is not None,
-        "DEFAULT_CHARSET is not UTF-8": lambda: (
-            settings.DEFAULT_CHARSET.lower() not in ("utf-8", "utf8")
+        (
+            Obstacle(
+                "the pages are in the database",
+                "Have CACHE_MIDDLEWARE_ALIAS name a cache that is not a table.",
+            ),
+            # Django may have to close its connection first, as the request begins.
+            lambda: isinstance(Store(settings.CACHE_MIDDLEWARE_ALIAS).pages, BaseDatabaseCache),
         ),
-    }
+        (
+            Obstacle("VIEWCACHE['CACHE_STATUS'] is 'debug'", "Set it to True."),
+            lambda: conf.get().CACHE_STATUS == "debug",
+        ),
+        (
+            Obstacle(
+                "FORCE_SCRIPT_NAME is set", "Serve the site at the root of its host, without it."
+            ),
+            lambda: settings.FORCE_SCRIPT_NAME is not None,
+        ),
+        (
+            Obstacle("DEFAULT_CHARSET is not UTF-8", "Leave it at 'utf-8'."),
+            lambda: settings.DEFAULT_CHARSET.lower() not in ("utf-8", "utf8"),
+        ),
+    ]
 
 
 # -- Signals ---------------------------------------------------------------------------------------

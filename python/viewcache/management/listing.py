@@ -14,6 +14,7 @@ from django.conf import settings
 from django.core.management.base import CommandError
 
 from viewcache import _core, hit_counts, inventory, overview
+from viewcache.early import rules
 
 #: How a list can be ordered; numbers begin with the greatest.
 ORDERS: dict[str, Callable[[overview.Row], Any]] = {
@@ -153,6 +154,7 @@ def statistics(url_pattern: list[str]) -> dict[str, Any]:
         "oldest_seconds": round(max(ages), 3) if ages else None,
         "languages": {code: count for code, count in sorted(languages.items()) if code},
         "inventory": {"taken": known.taken, "places": known.places},
+        "early": {"obstacles": [vars(found) for found in rules.obstacles()]},
         "cache": {"alias": alias, "backend": settings.CACHES[alias]["BACKEND"]},
     }
 
@@ -175,4 +177,15 @@ def told_statistics(found: dict[str, Any]) -> Iterator[str]:
         yield f"languages  {of}"
     taken, places = found["inventory"]["taken"], found["inventory"]["places"]
     yield f"inventory  {taken} of {places} places taken"
+    yield from _told_early(found["early"]["obstacles"])
     yield f"cache      {found['cache']['alias']}: {found['cache']['backend']}"
+
+
+def _told_early(obstacles: list[dict[str, str]]) -> Iterator[str]:
+    """May pages be served before Django begins? All that is in the way, not the first alone."""
+    if not obstacles:
+        yield "early hits: possible"
+        return
+    yield "early hits: not possible"
+    for found in obstacles:
+        yield f"           {found['what']}. {found['advice']}"

@@ -89,8 +89,8 @@ class Command(BaseCommand):
                 description=(
                     "Counts what is cached: URLs, pages, their size and age, their languages; "
                     "pages that are in the cache and not served any more; how full the inventory "
-                    "is. It reads the records of all pages that the inventory knows. Changes "
-                    "nothing."
+                    "is; and whether the settings allow early hits, or all that is in their way. "
+                    "It reads the records of all pages that the inventory knows. Changes nothing."
                 ),
             )
         )
