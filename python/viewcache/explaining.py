@@ -20,7 +20,6 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.db import connections
 from django.http import HttpRequest, HttpResponse, parse_cookie
 from django.http.response import HttpResponseBase
-from django.urls import Resolver404, resolve
 
 from . import (
     _core,
@@ -237,7 +236,7 @@ def _explanation(run: _Run, rendered: _Run | None) -> Explanation:
     verdict, reason, scope = _verdict(visit)
     if run.refused:
         verdict, reason, scope = "bypass", run.refused, None
-    view = run.view or (rendered.view if rendered else None) or _resolved(request)
+    view = run.view or (rendered.view if rendered else None) or pipeline.view_for(request)
     return Explanation(
         method=request.method or "GET",
         url=request.build_absolute_uri(),
@@ -255,6 +254,7 @@ def _explanation(run: _Run, rendered: _Run | None) -> Explanation:
         rendering=rendering,
         answered=_answered(run),
         cookie_order=tuple(parse_cookie(dict.get(request.META, "HTTP_COOKIE", ""))),
+        is_changed=pipeline.CHANGED in request.__dict__,
     )
 
 
@@ -394,13 +394,6 @@ def _answered(run: _Run) -> tuple[int, str | None] | None:
     if hit or run.view is not None:
         return None
     return run.response.status_code, run.response.headers.get("Location")
-
-
-def _resolved(request: HttpRequest) -> Callable[..., Any] | None:
-    try:
-        return resolve(request.path_info, getattr(request, "urlconf", None)).func
-    except Resolver404:
-        return None
 
 
 def _name(view: Callable[..., Any]) -> str:

@@ -147,6 +147,8 @@ class Explanation:
     answered: tuple[int, str | None] | None
     #: The names of the request's cookies as the browser ordered them.
     cookie_order: tuple[str, ...]
+    #: Middleware has changed the body of the page that was found, and does so with each hit.
+    is_changed: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """As plain values, without secrets."""

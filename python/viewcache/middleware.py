@@ -15,6 +15,7 @@ The settings are Django's, too: ``CACHE_MIDDLEWARE_ALIAS``, ``CACHE_MIDDLEWARE_S
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -27,7 +28,9 @@ from django.http.response import HttpResponseBase
 
 from . import cache_status, conf, lease, pipeline, reads, stale
 from .policy import Area
-from .visit import comes
+from .visit import STORE, comes
+
+logger = logging.getLogger("viewcache")
 
 GetResponse = Callable[[HttpRequest], Any]
 
@@ -89,6 +92,9 @@ class UpdateCacheMiddleware(_Middleware):
     It must be the first in ``MIDDLEWARE``, so that it sees the response that is sent.
     """
 
+    #: It has warned of middleware that changes pages.
+    _has_warned = False
+
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if self.async_mode:
             return self.__acall__(request)
@@ -115,7 +121,9 @@ class UpdateCacheMiddleware(_Middleware):
         self, request: HttpRequest, response: HttpResponseBase
     ) -> HttpResponseBase:
         """Store the page if it may be stored, and give it the headers of one that is cached."""
-        if not pipeline.is_from_cache(request):
+        if pipeline.is_from_cache(request):
+            self._look_for_changes(request, response)
+        else:
             response = pipeline.store(request, response, self.area)
         return cache_status.add(request, response)
 
@@ -123,9 +131,30 @@ class UpdateCacheMiddleware(_Middleware):
         self, request: HttpRequest, response: HttpResponseBase
     ) -> HttpResponseBase:
         """As ``process_response``."""
-        if not pipeline.is_from_cache(request):
+        if pipeline.is_from_cache(request):
+            self._look_for_changes(request, response)
+        else:
             response = await pipeline.astore(request, response, self.area)
         return cache_status.add(request, response)
+
+    def _look_for_changes(self, request: HttpRequest, response: HttpResponseBase) -> None:
+        """
+        The page was stored as it was sent, after all middleware, and a hit passes them again:
+        whatever one of them inserts is then there twice. Once is enough to be told of it.
+        """
+        if self._has_warned or not pipeline.is_changed_since(request, response):
+            return
+        self._has_warned = True
+        request.__dict__[pipeline.CHANGED] = True
+        if STORE in request.__dict__:
+            return  # whoever explains tells it
+        logger.warning(
+            "A hit of %s has left the middleware with another body than the cached page's: a "
+            "middleware between UpdateCacheMiddleware and FetchFromCacheMiddleware changes pages, "
+            "and changes each hit again. Put it before UpdateCacheMiddleware, or have it leave "
+            "responses alone that have an Age header.",
+            request.build_absolute_uri(),
+        )
 
 
 class FetchFromCacheMiddleware(_Middleware):

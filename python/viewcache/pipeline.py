@@ -13,12 +13,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar, cast
 
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.urls import Resolver404, resolve
 
 from . import (
     commit,
@@ -42,6 +43,10 @@ from .visit import AUDIT, HITS, STORE, Visit, begin, fault, looks_up, miss, visi
 logger = logging.getLogger("viewcache")
 
 _Made = TypeVar("_Made")
+
+#: Where the request of a hit carries what answered it, and that middleware has changed that.
+_ANSWERED = "_viewcache_answered"
+CHANGED = "_viewcache_changed"
 
 # -- Look up --------------------------------------------------------------------------------------
 
@@ -213,6 +218,8 @@ def _answer(request: HttpRequest, visit: Visit) -> HttpResponse | None:
         visit.settle("stale", "stale-while-revalidate")
     else:
         visit.settle("hit")
+        # Of one piece, so this is the body itself and no copy.
+        request.__dict__[_ANSWERED] = response.status_code, response.content
         if (hits := HITS.get()) is not None:
             # Who has asked for the hits compares the body with what is sent.
             hits.append(visit)
@@ -279,6 +286,38 @@ def is_from_cache(request: HttpRequest) -> bool:
     """Is this a hit, and nobody around it to be told? Then there is nothing to store."""
     visit = visit_of(request)
     return visit is not None and visit.status == "hit" and visit.outer is None
+
+
+def is_changed_since(request: HttpRequest, response: HttpResponseBase) -> bool:
+    """
+    Has middleware changed the body of this hit? Then it has changed that of the stored page, too,
+    and does it again with each hit.
+    """
+    status, body = request.__dict__.get(_ANSWERED, (0, b""))
+    if response.streaming or (sent := cast(HttpResponse, response).content) is body:
+        return False
+    return (
+        sent != body
+        # Not another response, such as 304, nor the same one in a coding for this client.
+        and response.status_code == status
+        and "Content-Encoding" not in response.headers
+        and not _is_kept_by_view(request)
+    )
+
+
+def _is_kept_by_view(request: HttpRequest) -> bool:
+    """Does the view's decorator store the page, before any middleware has changed it?"""
+    view = view_for(request)
+    kind = getattr(view, "view_class", None)
+    return hasattr(view, "viewcache_area") or hasattr(kind, "cache_area")
+
+
+def view_for(request: HttpRequest) -> Callable[..., Any] | None:
+    """The view that this request would be answered by, if there is one."""
+    try:
+        return resolve(request.path_info, getattr(request, "urlconf", None)).func
+    except Resolver404:
+        return None
 
 
 def abandon(request: HttpRequest) -> None:

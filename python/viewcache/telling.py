@@ -124,6 +124,9 @@ def _lines(told: Explanation) -> Iterator[str]:
         yield f"  asked by  {_and(f'the {name}' for name in told.asked_by)}"
     yield ""
     yield _verdict(told)
+    if told.is_changed:
+        yield "  CHANGED AGAIN BY A MIDDLEWARE: what it did to the page is stored with it, too."
+        yield "    Put it before UpdateCacheMiddleware, or have it leave hits (with an Age) alone."
     if told.answered and told.asked_by:
         yield f"  No view is called: the site answers {_answer(told.answered)}."
     if told.rendering:
