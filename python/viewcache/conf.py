@@ -52,8 +52,8 @@ class Settings:
     """
 
     #: ``"app.Model"`` to a callable (or its dotted path) that takes an instance and returns the
-    #: paths, tags and ``tree:/…/`` scopes to expire; ``None``: its URL. The tags of the instance and
-    #: of its model are expired in any case.
+    #: paths, tags and ``tree:/…/`` scopes to expire; ``None``: its URL. The tags of the instance
+    #: and of its model are expired in any case.
     EXPIRE_ON_SAVE: Mapping[str, Any] = _NOTHING
     #: Hosts, beyond those of ``ALLOWED_HOSTS`` and the Sites table, whose pages stock Django
     #: stored and ``expire_view_cache()`` deletes.
@@ -93,8 +93,9 @@ class Settings:
     #: (headers, cookies, ignored query parameters, the visitor's address), at the line that read
     #: it? For development and tests.
     AUDIT: bool = False
-    #: Sign pages, and what URLs vary on, with ``SECRET_KEY`` (HMAC-SHA-256)? Entries that neither it
-    #: nor one of ``SECRET_KEY_FALLBACKS`` has signed are misses: for a cache that others can write to.
+    #: Sign pages, and what URLs vary on, with ``SECRET_KEY`` (HMAC-SHA-256)? Entries that neither
+    #: it nor one of ``SECRET_KEY_FALLBACKS`` has signed are misses: for a cache that others can
+    #: write to.
     SIGN: bool = False
     #: Functions of the database, beyond its own, that read and write no table: statements that
     #: call any other are not understood.
@@ -126,9 +127,9 @@ class Settings:
     #: asking, where the response does not say it itself; an expiry does not reach their copies. 0:
     #: they ask each time. ``None``: as long as the cache keeps it, which is what Django tells them.
     BROWSER_SECONDS: int | None = None
-    #: How many entries each memory of a process holds, at most: what URLs vary on, the keys that are
-    #: made of a URL, scopes and the generations that were seen of them, what early hits send, pages
-    #: in local memory whose checksum was right.
+    #: How many entries each memory of a process holds, at most: what URLs vary on, the keys that
+    #: are made of a URL, scopes and the generations that were seen of them, what early hits send,
+    #: pages in local memory whose checksum was right.
     MEMORY_ENTRIES: int = 10_000
     #: About how many bytes each of these memories may take.
     MEMORY_BYTES: int = 8 * 1024 * 1024

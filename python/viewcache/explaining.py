@@ -8,6 +8,7 @@ run, unless a rendering is asked for, and then what it makes is not stored.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from inspect import unwrap
@@ -35,7 +36,17 @@ from . import (
     slots,
 )
 from .by_value import Sought
-from .explanation import Explanation, Input, Page, Read, Recipe, Rendering, Scope, SetCookie
+from .explanation import (
+    Explanation,
+    Input,
+    Page,
+    Read,
+    Recipe,
+    Rendering,
+    Scope,
+    SetCookie,
+    Written,
+)
 from .inputs import inputs
 from .mixins import CacheMixin
 from .store import Entry, Store
@@ -89,6 +100,10 @@ def _environ(request: HttpRequest) -> dict[str, Any]:
         "wsgi.url_scheme": request.scheme or "http",
         "wsgi.input": BytesIO(),
     }
+
+
+#: Why ``bindings`` refuses a page that reads what its own transaction has written.
+_READ_ITS_OWN = "read what this transaction has written"
 
 
 class _DryStore(Store):
@@ -150,6 +165,10 @@ class _Run:
         self.error: Exception | None = None
         #: The first query that read each scope, and its place.
         self.read: dict[str, tuple[str, str | None]] = {}
+        #: What it has written although it reads it.
+        self.written: list[Written] = []
+        #: Statements of transactions that write, each with its scopes and its place.
+        self.uncommitted: list[tuple[str, Sequence[str], str | None]] = []
         with bindings.aside(), afresh(), self._watching():
             bindings.begin()
             handler = BaseHandler()
@@ -187,7 +206,31 @@ class _Run:
             for each in sought:
                 # Which row has the value, the database knows.
                 self.read.setdefault(each.any_row, (sql, place))
+            self._note_writes(context["connection"], sql, found[1], place)
         return execute(sql, params, many, context)
+
+    def _note_writes(
+        self, connection: Any, sql: str, scopes: Sequence[str], place: str | None
+    ) -> None:
+        """Does the page expire itself? It does by a write to what it has read, or later reads."""
+        visit = visit_of(self.request)
+        if visit is None or visit.lookup is None:
+            return
+        if scopes:
+            read = {scope for scope, _ in visit.lookup.scopes}
+            found = [scope for scope in scopes if scope in read]
+            self._expires_itself(sql, found, place)
+            if connection.in_atomic_block:
+                self.uncommitted.append((sql, scopes, place))
+        elif visit.reason == _READ_ITS_OWN:
+            for earlier in self.uncommitted:
+                self._expires_itself(*earlier)
+
+    def _expires_itself(self, sql: str, scopes: Sequence[str], place: str | None) -> None:
+        for table in dict.fromkeys(map(_table, scopes)):
+            written = Written(table, _columns(sql), place)
+            if written not in self.written:
+                self.written.append(written)
 
     def _store(self, alias: str | None) -> _DryStore:
         """Where the cache is asked."""
@@ -369,8 +412,31 @@ def _rendering(run: _Run) -> Rendering:
         session=seen.session if seen else None,
         csrf_token=seen.token if seen else None,
         unkeyed=unkeyed,
+        written=tuple(run.written),
         sets=tuple(_sets(run)) if refusal == "Set-Cookie" else (),
     )
+
+
+def _table(scope: str) -> str:
+    kind, _, rest = scope.partition(":")
+    return rest.rpartition(":")[0] if kind in ("row", "value") else rest
+
+
+#: What an UPDATE sets, up to its condition; and each column of that, without what it is set to.
+_SET = re.compile(r"\s*UPDATE\s.*?\sSET\s(.*?)(?:\sWHERE\s.*)?", re.IGNORECASE | re.DOTALL)
+_COLUMN = re.compile(r"(?:^|,)\s*[\"`\[]?(\w+)[\"`\]]?\s*=")
+_IN_BRACKETS = re.compile(r"\([^()]*\)")
+
+
+def _columns(sql: str) -> tuple[str, ...]:
+    """The columns that an UPDATE sets, as Django writes it; of anything else none."""
+    found = _SET.fullmatch(sql)
+    if found is None:
+        return ()
+    text, count = found[1], 1
+    while count:
+        text, count = _IN_BRACKETS.subn("", text)
+    return tuple(_COLUMN.findall(text))
 
 
 def _sets(run: _Run) -> Iterator[SetCookie]:

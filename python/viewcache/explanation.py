@@ -87,6 +87,16 @@ class SetCookie:
 
 
 @dataclass(frozen=True)
+class Written:
+    """What a render has written although its page reads it: the page expires itself."""
+
+    table: str
+    #: Those that an ``UPDATE`` sets; none where that is not known, and of other statements.
+    columns: tuple[str, ...]
+    where: str | None
+
+
+@dataclass(frozen=True)
 class Rendering:
     """What became of the response when the view ran."""
 
@@ -108,6 +118,8 @@ class Rendering:
     unkeyed: tuple[Unkeyed, ...] = ()
     #: The cookies by which the response belongs to one visitor.
     sets: tuple[SetCookie, ...] = ()
+    #: What it reads, with ``TRACK``, and has written itself.
+    written: tuple[Written, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING
 from . import conf
 
 if TYPE_CHECKING:
-    from .explanation import Difference, Explanation, Input, Page, Recipe, Rendering, SetCookie
+    from .explanation import (
+        Difference,
+        Explanation,
+        Input,
+        Page,
+        Recipe,
+        Rendering,
+        SetCookie,
+        Written,
+    )
 
 #: Why there is no page. ``{scope}`` is what the reason is about.
 MISSES = {
@@ -227,11 +236,30 @@ def _rendering(made: Rendering) -> Iterator[str]:
     for item in made.unkeyed:
         yield f"  NOT IN THE KEY: {item.what}, read at {_place(item.where)}"
         yield f"    {item.advice}"
+    for each in made.written:
+        yield from _written(each)
     if not conf.get().VARY_ON_READ:
         yield '  what reads cookies is not watched: VIEWCACHE["VARY_ON_READ"] is off'
     elif not (made.cookies or made.all_cookies or made.session):
         whole = made.recipe is not None and made.recipe.cookies is None
         yield "  no cookie was read" + (", but the response says Vary: Cookie" if whole else "")
+
+
+def _written(each: Written) -> Iterator[str]:
+    """By what the page expires itself, and how not to."""
+    what = _and(f"{each.table}.{column}" for column in each.columns) if each.columns else each.table
+    where = f" at {_place(each.where)}" if each.where else ""
+    yield f"  THIS PAGE EXPIRES ITSELF: {what} written{where}"
+    if each.columns:
+        yield (
+            f"    If pages may show it as it was, set QUIET = {{{each.table!r}: "
+            f"{list(each.columns)}}}. It is then written by renders alone: a hit runs no view."
+        )
+    else:
+        yield (
+            "    Have a request of its own write it, or, if no page shows what is in that table, "
+            f"set QUIET = {{{each.table!r}: None}}."
+        )
 
 
 def _set_cookies(sets: Sequence[SetCookie]) -> Iterator[str]:

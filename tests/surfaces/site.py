@@ -9,6 +9,9 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.contrib.sitemaps import Sitemap
 from django.contrib.sitemaps.views import index, sitemap
+from django.db import transaction
+from django.db.models import F, Value
+from django.db.models.functions import Concat
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.middleware.csrf import get_token
 from django.template import engines
@@ -63,6 +66,29 @@ def with_session(request: HttpRequest) -> HttpResponse:
 def users(request: HttpRequest) -> HttpResponse:
     calls["users"] += 1
     return HttpResponse(", ".join(get_user_model().objects.values_list("username", flat=True)))
+
+
+def counted(request: HttpRequest, pk: int) -> HttpResponse:
+    """Counts its views in a column of what it shows."""
+    user = get_user_model().objects.get(pk=pk)
+    get_user_model().objects.filter(pk=pk).update(
+        last_name=Concat(F("last_name"), Value("|")), email="a"
+    )
+    return HttpResponse(user.username)
+
+
+@transaction.atomic
+def counted_first(request: HttpRequest, pk: int) -> HttpResponse:
+    """The same, in one transaction and before it reads."""
+    get_user_model().objects.filter(pk=pk).update(last_name="|")
+    return HttpResponse(get_user_model().objects.get(pk=pk).username)
+
+
+def registering(request: HttpRequest) -> HttpResponse:
+    """Adds a row to what it lists."""
+    names = ", ".join(get_user_model().objects.values_list("username", flat=True))
+    get_user_model().objects.create(username=f"user {len(names)}")
+    return HttpResponse(names)
 
 
 def private(request: HttpRequest) -> HttpResponse:
@@ -165,6 +191,9 @@ urlpatterns = [
     path("vary-on-cookie/", vary_on_cookie_only),
     path("session/", with_session),
     path("users/", users),
+    path("users/<int:pk>/", counted),
+    path("users/<int:pk>/first/", counted_first),
+    path("users/new/", registering),
     path("private/", private),
     path("with-cookie/", with_cookie),
     path("welcome/", welcoming),

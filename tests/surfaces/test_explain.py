@@ -18,7 +18,7 @@ from django.test import AsyncRequestFactory, Client, RequestFactory, override_se
 from django.utils import translation
 from surfaces.conftest import MIDDLEWARE, WITHOUT
 from surfaces.site import calls, opened
-from viewcache import telling
+from viewcache import explaining, telling
 from viewcache.explanation import Explanation, SetCookie
 
 pytestmark = pytest.mark.usefixtures("site")
@@ -500,6 +500,63 @@ def test_what_queries_read_is_among_the_scopes() -> None:
     get_user_model().objects.create(username="a")
     told = explain("/users/")
     assert (told.reason, told.scope) == ("expired", "rows:auth_user")
+
+
+@pytest.mark.django_db(transaction=True)
+@override_settings(VIEWCACHE={"TRACK": True})
+def test_a_page_that_expires_itself_says_by_what() -> None:
+    users = get_user_model().objects
+    ann, bob = users.create(username="ann").pk, users.create(username="bob").pk
+    told = explain(f"/users/{ann}/", render=True)
+    assert told.rendering is not None
+    [written] = told.rendering.written
+    assert (written.table, written.columns) == ("auth_user", ("last_name", "email"))
+    assert "site.py:" in (written.where or "")
+    text = str(told)
+    assert "EXPIRES ITSELF: auth_user.last_name and auth_user.email written at surfaces/" in text
+    assert "QUIET = {'auth_user': ['last_name', 'email']}" in text
+    # In one transaction, whatever comes first.
+    told = explain(f"/users/{bob}/first/", render=True)
+    assert told.rendering is not None
+    [written] = told.rendering.written
+    assert (written.table, written.columns) == ("auth_user", ("last_name",))
+    told = explain("/users/new/", render=True)
+    assert told.rendering is not None
+    assert [(each.table, each.columns) for each in told.rendering.written] == [("auth_user", ())]
+    assert "auth_user written at" in str(told)
+    assert "QUIET = {'auth_user': None}" in str(told)
+
+
+@pytest.mark.django_db(transaction=True)
+@override_settings(
+    VIEWCACHE={"TRACK": True, "QUIET": {"auth_user": ["last_name", "email"]}},
+)
+def test_a_counter_that_is_quiet_expires_nothing() -> None:
+    ann = get_user_model().objects.create(username="ann").pk
+    for url in (f"/users/{ann}/", f"/users/{ann}/first/"):
+        told = explain(url, render=True)
+        assert told.rendering is not None
+        assert (told.rendering.refusal, told.rendering.written) == (None, ())
+    # It counts renders: a hit runs no view.
+    for _ in range(3):
+        Client().get(f"/users/{ann}/")
+    assert get_user_model().objects.get(pk=ann).last_name == "||"
+
+
+@pytest.mark.parametrize(
+    ("sql", "columns"),
+    [
+        (
+            'UPDATE "t" SET "a" = ("t"."a" + 1), "b" = COALESCE("c", (1 = 2)) WHERE "t"."id" = 1',
+            "ab",
+        ),
+        ("update `t` set `a` = `t`.`a` + 1", "a"),
+        ("UPDATE [t] SET [a] = 1 WHERE b = 2", "a"),
+        ('INSERT INTO "t" ("a") VALUES (1)', ""),
+    ],
+)
+def test_the_columns_that_a_statement_sets(sql: str, columns: str) -> None:
+    assert explaining._columns(sql) == tuple(columns)
 
 
 # -- The command ----------------------------------------------------------------------------------
