@@ -6,8 +6,8 @@ than :mod:`viewcache.reads` does: headers, the query, the visitor's address. Wha
 against the key once the page is stored. ``explain(render=True)`` always looks, whatever the
 setting.
 
-It sees what goes through the request, and nothing else: not the time, not the database (that is
-``TRACK``'s), not a service that a view calls.
+It sees what goes through the request and, with ``TRACK``, what is found in Django's caches, and
+nothing else: not the time, not the database (that is ``TRACK``'s), not a service that a view calls.
 """
 
 from __future__ import annotations
@@ -29,6 +29,24 @@ from .visit import Visit
 
 class UnkeyedReadWarning(RuntimeWarning):
     """A page shows what its key does not have, or may: visitors who differ in it share it."""
+
+
+class UntrackedReadWarning(RuntimeWarning):
+    """A page shows what an app keeps in Django's cache, and may be old when that changes."""
+
+
+@dataclass(frozen=True)
+class Untracked:
+    """With ``TRACK``: what was found in one of Django's caches while the page was made."""
+
+    key: str
+    #: File and line of the first read.
+    where: str
+    #: What to do about it.
+    advice: str = (
+        "What it was made of is not known: name it with viewcache.depends_on() before it is read, "
+        "and expire that tag when it changes."
+    )
 
 
 @dataclass(frozen=True)
@@ -91,8 +109,8 @@ _NOT_WATCHED = "Let the response say Vary: Cookie, or switch VIEWCACHE['VARY_ON_
 def judge(request: HttpRequest, visit: Visit, permission: Permission | str) -> None:
     """
     A page was stored. Note what it depends on that its key does not have, and warn of it with
-    ``UnkeyedReadWarning``, at the line that read it. A warning that a filter makes an error is
-    raised.
+    ``UnkeyedReadWarning``, at the line that read it. With ``TRACK`` warn of what it found in
+    Django's caches, too, unless it names a tag. A warning that a filter makes an error is raised.
     """
     audit = of(request)
     if audit is None or isinstance(permission, str) or visit.lookup is None:
@@ -107,15 +125,33 @@ def judge(request: HttpRequest, visit: Visit, permission: Permission | str) -> N
     match = request.resolver_match
     page = f"The page of {match.view_name}" if match else f"The page at {request.path}"
     for found in audit.unkeyed:
-        file, _, line = found.where.rpartition(", for ")[2].rpartition(":")
-        warnings.warn_explicit(
+        _warn(
+            UnkeyedReadWarning,
             f"{page} depends on {found.what}, which is not in its key, so visitors who differ in "
             f"it share the page. {found.advice}",
-            UnkeyedReadWarning,
-            file or found.where,
-            int(line) if line.isdecimal() else 0,
-            registry=_warned,
+            found.where,
         )
+    if any(scope.startswith("tag:") for scope, _ in visit.lookup.scopes):
+        return  # somebody has thought about what expires it
+    for each in untracked(request):
+        _warn(
+            UntrackedReadWarning,
+            f"{page} shows what was found in the cache under {each.key!r}. {each.advice}",
+            each.where,
+        )
+
+
+def _warn(category: type[Warning], text: str, where: str) -> None:
+    """At the line that read it: the site's own, where it called another's."""
+    file, _, line = where.rpartition(", for ")[2].rpartition(":")
+    at = int(line) if line.isdecimal() else 0
+    warnings.warn_explicit(text, category, file or where, at, registry=_warned)
+
+
+def untracked(request: HttpRequest) -> tuple[Untracked, ...]:
+    """What was found in Django's caches while this request's page was made."""
+    audit = of(request)
+    return tuple(Untracked(*found) for found in audit.cached.items()) if audit else ()
 
 
 #: Python's own note of what it has warned of: once for each text and line, by default.

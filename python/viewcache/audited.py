@@ -7,15 +7,24 @@ from __future__ import annotations
 
 import re
 import sys
-from contextlib import suppress
-from functools import cache
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
+from functools import cache, wraps
 from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
+from weakref import ref
 
+from django.apps import apps
+from django.conf import settings
+from django.contrib.sessions.backends.base import SessionBase
+from django.core.cache.backends.base import BaseCache
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.http import HttpRequest, QueryDict
 from django.utils.functional import cached_property
+from django.utils.module_loading import import_string
 
 from . import conf, reads
 from .visit import AUDIT
@@ -28,7 +37,10 @@ if TYPE_CHECKING:
 class Audit:
     """What was read of one request beyond its cookies, each with the place that read it first."""
 
-    __slots__ = ("all_headers", "headers", "meta", "query", "raw_query", "reads", "unkeyed")
+    __slots__ = (
+        *("__weakref__", "all_headers", "cached", "filled", "headers", "meta", "query"),
+        *("raw_query", "reads", "unkeyed"),
+    )
 
     def __init__(self, watched: reads.Reads) -> None:
         #: What was read of its cookies.
@@ -40,6 +52,10 @@ class Audit:
         self.query: dict[str, str] = {}
         #: The query string itself, or all parameters at once.
         self.raw_query: str | None = None
+        #: Keys of Django's caches that it found something under.
+        self.cached: dict[str, str] = {}
+        #: Those that it found nothing under: what is there from then on, it made itself.
+        self.filled: set[str] = set()
         #: What came of it, once the page was stored.
         self.unkeyed: tuple[Unkeyed, ...] = ()
 
@@ -73,11 +89,14 @@ def ask(request: HttpRequest) -> None:
 
 def connect() -> None:
     """Audit as the setting says, from here on. Raises ``ImproperlyConfigured`` as ``conf`` does."""
+    _caches.close()
     reads.on_watch(_begin if conf.get().AUDIT else None)
+    if conf.get().AUDIT:
+        _caches.enter_context(listening())
 
 
 def _connect_again(*, setting: str, **kwargs: Any) -> None:
-    if setting == "VIEWCACHE":
+    if setting in ("VIEWCACHE", "CACHES"):
         with suppress(ImproperlyConfigured):
             connect()
 
@@ -90,6 +109,7 @@ def _begin(request: HttpRequest, watched: reads.Reads) -> None:
         return
     known = request.__dict__
     audit = known[AUDIT] = Audit(watched)
+    _heard.set(ref(audit))
     request.__class__ = _audited(cast(Any, type(request)))
     request.META = _Meta(cast(Meta, request.META), watched, audit)
     if "environ" in known:
@@ -308,5 +328,147 @@ def _place() -> str | None:
     if module.startswith("viewcache.") or re.match(_MIDDLEWARE, module):
         return None
     if re.match(_DJANGOS, module) and reads.caller(frame) is None:
+        return None
+    return reads.place_of(frame)
+
+
+# -- What is read of Django's caches ---------------------------------------------------------------
+
+#: The audit of the request that this context answers. It may be over: a thread lives longer.
+_heard: ContextVar[ref[Audit] | None] = ContextVar("viewcache_heard", default=None)
+#: What the setting keeps patched.
+_caches = ExitStack()
+#: Patching a class is for all threads, and several may ask for it.
+_lock = threading.Lock()
+_listeners = 0
+#: The methods that were replaced: what a class had of its own, or ``None``.
+_replaced: list[tuple[type, str, Any]] = []
+
+
+@contextmanager
+def listening() -> Iterator[None]:
+    """
+    Note what is read of Django's caches, where pages find out what they read (``TRACK``): what an
+    app keeps there was made of rows that no query of the page shows.
+    """
+    if not conf.get().TRACK:
+        yield
+        return
+    token = _heard.set(None)
+    _patch(1)
+    try:
+        yield
+    finally:
+        _patch(-1)
+        # The setting may be taken back in another context than it was made in.
+        with suppress(ValueError):
+            _heard.reset(token)
+
+
+def _patch(more: int) -> None:
+    """One listener more, or one less."""
+    global _listeners
+    with _lock:
+        _listeners += more
+        if _listeners == more == 1:
+            for kind in _kinds():
+                for name in ("get", "get_many", "aget", "aget_many"):
+                    _replaced.append((kind, name, vars(kind).get(name)))
+                    setattr(kind, name, _noting(kind, name))
+        elif _listeners == 0:
+            while _replaced:
+                kind, name, own = _replaced.pop()
+                if own is None:
+                    delattr(kind, name)
+                else:
+                    setattr(kind, name, own)
+
+
+def _kinds() -> set[type]:
+    """The classes of the site's caches."""
+    kinds = set()
+    for given in settings.CACHES.values():
+        with suppress(ImportError):  # Django says so itself
+            kinds.add(import_string(given["BACKEND"]))
+    return kinds
+
+
+def _noting(kind: type, name: str) -> Any:
+    """This method of a cache, which notes what was found."""
+    method: Callable[..., Any] = getattr(kind, name)
+    is_one = name.endswith("get")
+
+    def note(audit: Audit | None, place: str | None, asked: Any, found: Any, *args: Any) -> None:
+        if audit is None or place is None:
+            return
+        if is_one:
+            asked, found = [asked], [] if found is (args[0] if args else None) else [asked]
+        _note_cached(audit, place, asked, found)
+
+    def default(args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        return args[0] if args else named.get("default")
+
+    @wraps(method)
+    def get(self: BaseCache, asked: Any, *args: Any, **named: Any) -> Any:
+        audit = _hearing()
+        if audit is not None and not is_one:
+            asked = list(asked)
+        found = method(self, asked, *args, **named)
+        note(audit, _cached_place() if audit else None, asked, found, default(args, named))
+        return found
+
+    @wraps(method)
+    async def aget(self: BaseCache, asked: Any, *args: Any, **named: Any) -> Any:
+        audit = _hearing()
+        place = _cached_place() if audit else None
+        if audit is not None and not is_one:
+            asked = list(asked)
+        token = _heard.set(None)  # It may call the other in a thread, which has nobody's frames.
+        try:
+            found = await method(self, asked, *args, **named)
+        finally:
+            _heard.reset(token)
+        note(audit, place, asked, found, default(args, named))
+        return found
+
+    return aget if name.startswith("a") else get
+
+
+def _hearing() -> Audit | None:
+    """The audit of the page that is being made, here and now."""
+    known = _heard.get()
+    audit = known() if known is not None else None
+    return None if audit is None or audit.reads.is_paused else audit
+
+
+def _note_cached(audit: Audit, place: str, asked: Iterable[Any], found: Iterable[Any]) -> None:
+    known = set(map(str, found))
+    for key in map(str, asked):
+        if key not in known:
+            audit.filled.add(key)
+        elif not (key in audit.filled or _is_expired(key)):
+            audit.cached.setdefault(key, place)
+
+
+def _is_expired(key: str) -> bool:
+    """Does one of our apps expire pages when what is under this key changes?"""
+    return key == "wagtail_site_root_paths" and apps.is_installed("viewcache.wagtail")
+
+
+def _cached_place() -> str | None:
+    """
+    File and line that asked the cache; ``None`` for our own code, and for sessions, which are
+    judged by whether they were used.
+    """
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        is_cache = isinstance(frame.f_locals.get("self"), BaseCache)
+        if not (is_cache or module.startswith(("django.core.cache", "django.utils.connection"))):
+            break
+        frame = frame.f_back
+    if frame is None:
+        return "unknown"
+    if module.startswith("viewcache.") or isinstance(frame.f_locals.get("self"), SessionBase):
         return None
     return reads.place_of(frame)

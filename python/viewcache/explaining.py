@@ -186,9 +186,10 @@ class _Run:
 
     @contextmanager
     def _watching(self) -> Iterator[None]:
-        """Note what each query reads."""
+        """Note what each query reads, and what of Django's caches is read beside them."""
         with ExitStack() as stack:
             if self.render and conf.get().TRACK:
+                stack.enter_context(audited.listening())
                 for connection in connections.all():
                     stack.enter_context(connection.execute_wrapper(self._note))
             yield
@@ -412,6 +413,7 @@ def _rendering(run: _Run) -> Rendering:
         session=seen.session if seen else None,
         csrf_token=seen.token if seen else None,
         unkeyed=unkeyed,
+        untracked=audit.untracked(run.request),
         written=tuple(run.written),
         sets=tuple(_sets(run)) if refusal == "Set-Cookie" else (),
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
-from .audit import Unkeyed
+from .audit import Unkeyed, Untracked
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,8 @@ class Rendering:
     unkeyed: tuple[Unkeyed, ...] = ()
     #: The cookies by which the response belongs to one visitor.
     sets: tuple[SetCookie, ...] = ()
+    #: What was found in Django's caches, with ``TRACK``, which does not know what it is made of.
+    untracked: tuple[Untracked, ...] = ()
     #: What it reads, with ``TRACK``, and has written itself.
     written: tuple[Written, ...] = ()
 

@@ -236,6 +236,10 @@ def _rendering(made: Rendering) -> Iterator[str]:
     for item in made.unkeyed:
         yield f"  NOT IN THE KEY: {item.what}, read at {_place(item.where)}"
         yield f"    {item.advice}"
+    for found in made.untracked:
+        key = _value(repr(found.key))
+        yield f"  NOT TRACKED: the cache key {key}, read at {_place(found.where)}"
+        yield f"    {found.advice}"
     for each in made.written:
         yield from _written(each)
     if not conf.get().VARY_ON_READ:

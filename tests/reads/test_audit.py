@@ -11,11 +11,14 @@ import types
 import warnings
 from collections.abc import Iterator
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import pytest
 import viewcache
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
+from django.core.cache import cache
+from django.core.cache.backends.locmem import LocMemCache
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.middleware.common import CommonMiddleware
 from django.middleware.locale import LocaleMiddleware
@@ -29,6 +32,7 @@ from django.views.decorators.http import condition
 from viewcache import audited, reads, watched
 from viewcache.audit import UnkeyedReadWarning
 from viewcache.decorators import cache_page
+from viewcache.keys import get_cache_key
 
 UPDATE = "viewcache.middleware.UpdateCacheMiddleware"
 FETCH = "viewcache.middleware.FetchFromCacheMiddleware"
@@ -320,6 +324,139 @@ def test_the_query_is_otherwise_as_it_was(settings: Any) -> None:
     changed["c"] = "3"
     assert type(changed) is QueryDict
     assert changed.urlencode() == "a=1&a=2&b=&c=3"
+
+
+# -- What is found in Django's caches, where pages find out what they read -------------------------
+
+
+def flags(request: HttpRequest) -> HttpResponse:
+    """As an app does that keeps rows in the cache."""
+    found = cache.get("flags")
+    if found is None:
+        cache.set("flags", found := "made of rows")
+    return HttpResponse(found + str(cache.get("flags")))
+
+
+@pytest.fixture
+def tracked(site: Any, settings: Any) -> Any:
+    settings.VIEWCACHE = {"AUDIT": True, "TRACK": True}
+    return site
+
+
+def test_what_an_app_keeps_in_the_cache_is_seen_by_the_second_page(tracked: Any) -> None:
+    assert tracked(flags) == []  # it has made it
+    viewcache.expire(everything=True)
+    [only] = tracked(flags)
+    assert only.startswith("The page of page shows what was found in the cache under 'flags'. ")
+    assert "viewcache.depends_on()" in only
+
+
+FOUND: dict[str, Any] = {
+    "get": lambda: cache.get("a"),
+    "get with a default": lambda: cache.get("a", "none"),
+    "default by name": lambda: cache.get("a", default="none"),
+    "get_many": lambda: cache.get_many(key for key in ("a", "nothing")),
+    "get_or_set": lambda: cache.get_or_set("a", 2),
+    "template": lambda: (
+        engines["django"]
+        .from_string("{% load cache %}{% cache 60 a %}x{% endcache %}")
+        .render({}, None)
+    ),
+}
+
+
+@pytest.mark.parametrize("way", FOUND)
+def test_ways_to_find_it(tracked: Any, way: str) -> None:
+    cache.set("a", 1)
+    FOUND["template"]()
+    [only] = tracked(lambda request: HttpResponse(str(FOUND[way]())))
+    assert ("template.cache.a." if way == "template" else "'a'") in only
+
+
+AFOUND: dict[str, Any] = {
+    "aget": lambda: cache.aget("a"),
+    "aget_many": lambda: cache.aget_many(["a"]),
+    "get": sync_to_async(lambda: cache.get("a")),
+}
+
+
+@pytest.mark.parametrize("way", AFOUND)
+def test_async_ways_to_find_it(tracked: Any, way: str) -> None:
+    async def view(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(str(await AFOUND[way]()))
+
+    cache.set("a", 1)
+    assert len(tracked(view, client=AsyncClient())) == 1
+    viewcache.expire(everything=True)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        async_to_sync(AsyncClient().get)("/page/")
+    [warning] = caught
+    assert "'a'" in str(warning.message)
+    # A backend without an async client asks in a thread, where nobody's frames are.
+    line = view.__code__.co_firstlineno + 1
+    assert way == "get" or (warning.filename, warning.lineno) == (__file__, line)
+
+
+def names_it(request: HttpRequest) -> HttpResponse:
+    viewcache.depends_on("a")
+    return HttpResponse(str(cache.get("a")))
+
+
+def keeps_it_in_a_slot(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(viewcache.slot(request, "found", finds))
+
+
+def finds(request: HttpRequest) -> str:
+    return str(cache.get("a"))
+
+
+UNTOLD: dict[str, Any] = {
+    "nothing there": lambda r: HttpResponse(str(cache.get("b", "none"))),
+    "none of many": lambda r: HttpResponse(str(cache.get_many(["b", "c"]))),
+    "a session": lambda r: HttpResponse(str(r.session.get("a"))),
+    "named": names_it,
+    "a slot": keeps_it_in_a_slot,
+    "ours": lambda r: HttpResponse(str(get_cache_key(r))),
+}
+
+
+@pytest.mark.parametrize("way", UNTOLD)
+@pytest.mark.parametrize("engine", ["cache", "cached_db"])
+def test_what_is_found_and_is_no_finding(
+    tracked: Any, settings: Any, way: str, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
+    store = import_module(settings.SESSION_ENGINE).SessionStore
+    session = store("a" * 32)
+    cache.set(session.cache_key, {"a": 1})
+    cache.set("a", 1)
+    client = partial(Client, headers={"cookie": f"{settings.SESSION_COOKIE_NAME}={'a' * 32}"})
+    monkeypatch.setitem(tracked.__globals__, "Client", client)
+    assert tracked(UNTOLD[way], middleware=(DJANGOS[1],)) == []
+
+
+@pytest.mark.parametrize("wanted", [{}, {"AUDIT": True}, {"TRACK": True}])
+def test_caches_are_djangos_own_again(tracked: Any, settings: Any, wanted: Any) -> None:
+    assert "audited" in LocMemCache.get.__globals__["__name__"]
+    settings.VIEWCACHE = wanted
+    for name in ("get", "get_many", "aget", "aget_many"):
+        assert getattr(LocMemCache, name).__globals__["__name__"].startswith("django.core.cache")
+    cache.set("a", 1)
+    assert tracked(lambda request: HttpResponse(str(cache.get("a")))) == []
+
+
+def test_explain_finds_them_whatever_the_setting(tracked: Any, settings: Any) -> None:
+    settings.VIEWCACHE = {"TRACK": True}
+    cache.set("flags", "a")
+    tracked(flags)
+    told = viewcache.explain(RequestFactory().get("/page/"), render=True)
+    assert told.rendering is not None
+    [found] = told.rendering.untracked
+    assert found.key == "flags"
+    assert found.where == f"{__file__}:{flags.__code__.co_firstlineno + 2}"
+    assert "  NOT TRACKED: the cache key 'flags', read at " in str(told)
+    assert "audited" not in LocMemCache.get.__globals__["__name__"]
 
 
 # -- How it is told -------------------------------------------------------------------------------
