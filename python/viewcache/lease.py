@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from . import commit, page, reads, slots
+from . import commit, page, reads, shared, slots
 from .policy import Area, Permission
 from .store import Entry
 from .visit import Visit, fault, visit_of
@@ -129,7 +129,7 @@ def entries(
     if (dirty := commit.dirty()) and not dirty.isdisjoint(scope for scope, _ in lease.scopes):
         visit.reason = "written in this transaction"
         return None
-    cut = page.cut(response, permission)
+    cut = shared.cut(response, permission)
     if isinstance(cut, str):
         visit.reason = cut
         return None

@@ -28,8 +28,8 @@ before = set(sys.modules)
 _MIDDLEWARE = (
     *("_core", "activated", "asking", "backends", "breaker", "cache_status", "causes", "commit"),
     *("compat", "conf", "history", "hit_counts", "installed", "lease", "listing", "middleware"),
-    *("outbox", "page", "pipeline", "policy", "reads", "request", "signals", "slots", "stale"),
-    *("stampede", "store", "stores", "uri", "visit", "watched"),
+    *("outbox", "page", "pipeline", "policy", "reads", "request", "shared", "signals", "slots"),
+    *("stale", "stampede", "store", "stores", "uri", "visit", "watched"),
 )
 
 
