@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import pickle
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.locmem import LocMemCache
-from servers import Server, installed
+from django.db import connection
+from pymemcache import Client
+from pymemcache.serde import FLAG_INTEGER
+from redis import Redis
+from servers import HOST, Server, installed
 
 
 def is_there(package: str) -> bool:
@@ -75,6 +83,28 @@ class Backend:
             pytest.skip(f"{self.name} has no server that counts commands")
         with self.server.counting() as sent:
             yield sent
+
+
+def write_raw(backend: Backend, key: str, raw: bytes) -> None:
+    """Put these bytes where the backend keeps what its serializer made of a value."""
+    cache: Any = backend.cache
+    name = cache.make_key(key)
+    if backend.name == "locmem":
+        cache._cache[name] = raw
+    elif backend.name == "file":
+        Path(cache._key_to_file(key)).write_bytes(pickle.dumps(time.time() + 600) + raw)
+    elif backend.name == "db":
+        with connection.cursor() as cursor:
+            said = f"UPDATE {cache._table} SET value = %s WHERE cache_key = %s"
+            cursor.execute(said, [base64.b64encode(raw).decode(), name])
+    elif backend.name == "memcached":
+        assert backend.server is not None
+        with contextlib.closing(Client((HOST, backend.server.port))) as client:
+            client.set(name, raw, noreply=False, flags=FLAG_INTEGER)
+    else:
+        assert backend.server is not None
+        with Redis(HOST, backend.server.port) as redis:
+            redis.set(name, raw)
 
 
 def close_connections() -> None:

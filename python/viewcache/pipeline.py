@@ -22,6 +22,7 @@ from django.http.response import HttpResponseBase
 from django.urls import Resolver404, resolve
 
 from . import (
+    _core,
     commit,
     conf,
     hit_counts,
@@ -37,7 +38,7 @@ from . import (
 )
 from . import request as canonical
 from .policy import Area, Permission
-from .store import Entry
+from .store import Entry, NotTextError
 from .visit import AUDIT, HITS, STORE, Visit, begin, fault, looks_up, miss, visit_of
 
 logger = logging.getLogger("viewcache")
@@ -79,8 +80,8 @@ def look_up(request: HttpRequest, area: Area) -> HttpResponse | None:
             if (pause := wait.pause(store.holder(turn), lookup.recipe_key)) is None:
                 break
             time.sleep(pause)
-            lookup = visit.look_again()
-    except UnicodeError:
+            lookup = _look_again(visit)
+    except NotTextError:
         visit.refuse("text that is no text")
         return None
     except Exception as error:
@@ -121,8 +122,8 @@ async def alook_up(request: HttpRequest, area: Area) -> HttpResponse | None:
             if (pause := wait.pause(await store.aholder(turn), lookup.recipe_key)) is None:
                 break
             await asyncio.sleep(pause)
-            lookup = visit.look_again()
-    except UnicodeError:
+            lookup = _look_again(visit)
+    except NotTextError:
         visit.refuse("text that is no text")
         return None
     except Exception as error:
@@ -172,6 +173,14 @@ def _begin(request: HttpRequest, area: Area, patience: float) -> Visit | None:
         if visit.tags:
             visit.lookup.read(visit.tags)
     return visit
+
+
+def _look_again(visit: Visit) -> _core.LookUp:
+    try:
+        return visit.look_again()
+    except UnicodeError as error:
+        # Another request has taught the recipe a header that this one cannot be asked for.
+        raise NotTextError from error
 
 
 def _takes_turns(request: HttpRequest, visit: Visit) -> bool:

@@ -23,6 +23,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 logger = logging.getLogger("viewcache.expiry")
+_read_logger = logging.getLogger("viewcache")
 
 #: Seconds for which it is known when a page was softly expired. After them it is no longer served,
 #: however long it may be stale.
@@ -31,8 +32,6 @@ MOMENT_SECONDS = 24 * 60 * 60
 #: An entry to set: key, record, seconds.
 Entry = tuple[str, bytes, int]
 
-#: A key to ask for, to see whether the cache answers.
-_TRIED = "viewcache.tried"
 #: What stands in place of a generation while the scope has none: no page of it is served or stored.
 CLOSED = "closed"
 #: Seconds that a scope stays closed whose transaction neither commits nor says so. A commit takes
@@ -42,6 +41,13 @@ CLOSED_SECONDS = 30
 
 class UnconfirmedError(Exception):
     """The cache did not confirm that an expiry was written."""
+
+
+class NotTextError(UnicodeError):
+    """The request holds text that cannot be encoded. It is no fault of the cache."""
+
+    def __init__(self) -> None:
+        super().__init__("A header of the request holds text that cannot be encoded.")
 
 
 class Store:
@@ -80,21 +86,26 @@ class Store:
             # nor an error.
             is_silent = _is_memcached(backend) or _ignores_faults(backend)
             if is_silent:
-                backend.set(_TRIED, 1, 60)
-            if backend.get(_TRIED) is None and is_silent:
+                backend.set(backends.TRIED, 1, 60)
+            if backend.get(backends.TRIED) is None and is_silent:
                 raise UnconfirmedError("The cache did not keep what was set.")
 
     # -- Sync -------------------------------------------------------------------------------------
 
     def answer(self, lookup: _core.LookUp) -> None:
-        """Fetch what this look-up wants, until it is over."""
-        while lookup.receive(self.fetch(*lookup.wanted()), time.time()):
-            pass
+        """Fetch what this look-up wants, until it is over. Raises ``NotTextError``."""
+        while True:
+            found = self.fetch(*lookup.wanted())
+            try:
+                if not lookup.receive(found, time.time()):
+                    return
+            except UnicodeError as error:
+                raise NotTextError from error
 
     def fetch(self, pages: Sequence[str], generations: Sequence[str]) -> dict[str, Any]:
         """
         What is under these keys: one ``get_many``, two when pages live in another cache. Records
-        may be lent, for the core to read.
+        may be lent, for the core to read. What cannot be decoded is absent, and deleted.
         """
         is_first = True
         while True:
@@ -106,14 +117,58 @@ class Store:
             except TimeoutError:
                 # Nobody waits twice.
                 raise
-            except Exception:
+            except Exception as error:
+                if not backends.is_fault(error):
+                    return self._fetch_each(pages, generations, error)
                 if not is_first or not self._renew():
                     raise
                 is_first = False
 
     def records(self, pages: Sequence[str]) -> dict[str, Any]:
         """What is under these keys of pages, whole."""
-        return dict(self.pages.get_many(pages))
+        return self._get_many(self.pages, pages)
+
+    def _get_many(self, backend: BaseCache, keys: Sequence[str]) -> dict[str, Any]:
+        """``get_many()`` of one backend. What cannot be decoded is absent, and deleted."""
+        try:
+            return dict(backend.get_many(keys))
+        except Exception as error:
+            if backends.is_fault(error):
+                raise
+            return self._get_each(backend, keys, error)
+
+    def _add(self, backend: BaseCache, key: str, value: Any, seconds: int | None) -> bool:
+        """``add()`` in place of what cannot be decoded, too: files are read to see their age."""
+        try:
+            return bool(backend.add(key, value, seconds))
+        except Exception as error:
+            if backends.is_fault(error):
+                raise
+            self._get_each(backend, [key], error)
+            return bool(backend.add(key, value, seconds))
+
+    def _fetch_each(
+        self, pages: Sequence[str], generations: Sequence[str], error: Exception
+    ) -> dict[str, Any]:
+        """As ``fetch``, which has met an entry that it cannot decode."""
+        if self.pages is self.generations:
+            return self._get_each(self.pages, [*pages, *generations], error)
+        found = self._get_each(self.generations, generations, error)
+        return found | self._get_each(self.pages, pages, error)
+
+    def _get_each(
+        self, backend: BaseCache, keys: Sequence[str], error: Exception
+    ) -> dict[str, Any]:
+        """
+        What is under these keys, one by one: one entry that cannot be decoded, which nobody would
+        ever overwrite, must not keep the others from being read. It is deleted, and for a
+        generation that is an expiry.
+        """
+        found, illegible = backends.each(backend, keys)
+        if illegible and not self.is_dry:
+            _tell_illegible(illegible, error)
+            backend.delete_many(illegible)
+        return found
 
     def _renew(self) -> bool:
         """Is there another backend to try, with connections of its own?"""
@@ -129,10 +184,11 @@ class Store:
     def claim(self, entries: Mapping[str, int]) -> dict[str, Any]:
         """Give absent generations a value, and read back what they have then."""
         for key, token in entries.items():
-            self.generations.add(key, token, None)
-        found = dict(self.generations.get_many(list(entries)))
+            self._add(self.generations, key, token, None)
+        found = self._get_many(self.generations, list(entries))
         if damaged := _damaged(found, entries):
-            found |= self.renew(damaged)
+            self.renew(damaged)
+            found |= self._get_many(self.generations, list(damaged))
         return found
 
     def renew(self, entries: Mapping[str, int]) -> dict[str, Any]:
@@ -147,11 +203,11 @@ class Store:
 
     def take_turn(self, key: str, owner: str, seconds: int) -> bool:
         """Take the turn to render a page; False when another has it."""
-        return bool(self.pages.add(key, owner, seconds))
+        return self._add(self.pages, key, owner, seconds)
 
     def holder(self, key: str) -> str:
         """Who has the turn; ``""`` if it is over."""
-        return str(self.pages.get(key) or "")
+        return str(self._get_many(self.pages, [key]).get(key) or "")
 
     def give_back(self, key: str) -> None:
         """Give a turn back that has led to no page."""
@@ -169,15 +225,15 @@ class Store:
         False where all of them are taken: the inventory is bounded.
         """
         places = self.generations
-        if places.add(keys[0], entry, seconds):
+        if self._add(places, keys[0], entry, seconds):
             return True
-        found = places.get_many(keys)
+        found = self._get_many(places, keys)
         for key in (key for key in keys if found.get(key) == entry):
             places.touch(key, seconds)
             return True
         for key in (key for key in keys if key not in found):
             # Where another was quicker, it may have been with the same page.
-            if places.add(key, entry, seconds) or places.get(key) == entry:
+            if self._add(places, key, entry, seconds) or places.get(key) == entry:
                 return True
         return False
 
@@ -277,17 +333,35 @@ class Store:
 
     async def aanswer(self, lookup: _core.LookUp) -> None:
         """As ``answer``."""
-        while lookup.receive(await self.afetch(*lookup.wanted()), time.time()):
-            pass
+        while True:
+            found = await self.afetch(*lookup.wanted())
+            try:
+                if not lookup.receive(found, time.time()):
+                    return
+            except UnicodeError as error:
+                raise NotTextError from error
 
     async def afetch(self, pages: Sequence[str], generations: Sequence[str]) -> dict[str, Any]:
         """As ``fetch``."""
         if not self._native:
             return await self._run(self.fetch, pages, generations)
         if self.pages is self.generations:
-            return dict(await self.pages.aget_many([*pages, *generations]))
-        found = dict(await self.generations.aget_many(generations)) if generations else {}
-        return found | dict(await self.pages.aget_many(pages)) if pages else found
+            return await self._aget_many(self.pages, [*pages, *generations])
+        found = await self._aget_many(self.generations, generations) if generations else {}
+        return found | await self._aget_many(self.pages, pages) if pages else found
+
+    async def _aget_many(self, backend: BaseCache, keys: Sequence[str]) -> dict[str, Any]:
+        """As ``_get_many``."""
+        try:
+            return dict(await backend.aget_many(keys))
+        except Exception as error:
+            if backends.is_fault(error):
+                raise
+            found, illegible = await backends.aeach(backend, keys)
+            if illegible:
+                _tell_illegible(illegible, error)
+                await backend.adelete_many(illegible)
+            return found
 
     async def aclaim(self, entries: Mapping[str, int]) -> dict[str, Any]:
         """As ``claim``."""
@@ -295,10 +369,10 @@ class Store:
             return await self._run(self.claim, entries)
         for key, token in entries.items():
             await self.generations.aadd(key, token, None)
-        found = dict(await self.generations.aget_many(list(entries)))
+        found = await self._aget_many(self.generations, list(entries))
         if damaged := _damaged(found, entries):
             await self.generations.aset_many(damaged, None)
-            found |= damaged
+            found |= await self._aget_many(self.generations, list(damaged))
         return found
 
     async def atake_turn(self, key: str, owner: str, seconds: int) -> bool:
@@ -311,7 +385,7 @@ class Store:
         """As ``holder``."""
         if not self._native:
             return await self._run(self.holder, key)
-        return str(await self.pages.aget(key) or "")
+        return str((await self._aget_many(self.pages, [key])).get(key) or "")
 
     async def agive_back(self, key: str) -> None:
         """As ``give_back``."""
@@ -335,7 +409,7 @@ class Store:
         places = self.generations
         if await places.aadd(keys[0], entry, seconds):
             return True
-        found = await places.aget_many(keys)
+        found = await self._aget_many(places, keys)
         for key in (key for key in keys if found.get(key) == entry):
             await places.atouch(key, seconds)
             return True
@@ -422,16 +496,28 @@ def _not_softened(key: str, fault: Exception) -> None:
     logger.debug("viewcache expires %s hard: %s: %s", key, type(fault).__name__, fault)
 
 
+def _tell_illegible(keys: Sequence[str], error: Exception) -> None:
+    _read_logger.warning(
+        "viewcache has deleted %d entries that the cache could not decode (%s: %s): %s. Was its "
+        "serializer changed? If not, somebody else writes to the cache, or it is damaged.",
+        len(keys),
+        type(error).__name__,
+        error,
+        ", ".join(keys),
+    )
+
+
 def _damaged(found: Mapping[str, Any], entries: Mapping[str, int]) -> dict[str, int]:
     """
-    New generations for the keys where something lies that is none, and that ``add`` leaves there.
+    New generations for the keys where something lies that is none, and that ``add`` leaves there:
+    it was found, or the backend does not say that it is there.
 
     Without them nothing at or below that path would be stored again until somebody expires it.
     """
     return {
-        key: entries[key]
-        for key, value in found.items()
-        if value != CLOSED and not _is_generation(key, value)
+        key: token
+        for key, token in entries.items()
+        if (value := found.get(key)) != CLOSED and not _is_generation(key, value)
     }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from django.core.signals import setting_changed
 
 from . import _core, backends
-from .store import Store
+from .store import NotTextError, Store
 
 
 class _LocalStore(Store):
@@ -25,7 +25,11 @@ class _LocalStore(Store):
         self._memory = memory
 
     def answer(self, lookup: _core.LookUp) -> None:
-        if not lookup.answer(self._memory, time.time()):
+        try:
+            is_answered = lookup.answer(self._memory, time.time())
+        except UnicodeError as error:
+            raise NotTextError from error
+        if not is_answered:
             super().answer(lookup)
 
     async def aanswer(self, lookup: _core.LookUp) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import viewcache
+from backends import write_raw
 from battery.served import NOT_DATABASE, Served, status
 from django.core import checks
 from django.http import HttpResponse
@@ -28,6 +29,10 @@ DAMAGES: list[Any] = [
     True,
     "1",
 ]
+
+
+#: What no serializer of these backends reads: nothing, no pickle, a pickle of what is gone.
+ILLEGIBLE = [b"", b"\x80garbage", b"cgone_module\nGone\n."]
 
 
 @pytest.mark.case(56)
@@ -116,6 +121,25 @@ def test_what_is_no_entry_of_ours_is_a_miss_and_overwritten(served: Served, dama
         if kind in ("page", "recipe"):
             assert int(responses[0].content) == before + 1
         assert status(responses[2])[0] == "hit", kind
+
+
+@pytest.mark.case(59)
+@pytest.mark.parametrize("raw", ILLEGIBLE, ids=repr)
+def test_what_the_backend_cannot_decode_is_a_miss_and_overwritten(
+    served: Served, raw: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = served()
+    keys = site.keys(site.get())
+    site.get("/other/")
+    for kind, key in keys.items():
+        before = site.renders
+        write_raw(site.backend, key, raw)
+        responses = [site.get() for _ in range(3)]
+        assert int(responses[0].content) == before + 1, kind
+        assert [status(response)[0] for response in responses] == ["stored", "hit", "hit"], kind
+        # What it says is not that the cache has failed: other pages are served.
+        assert status(site.get("/other/"))[0] == ("stored" if kind == "tree:/" else "hit"), kind
+    assert "cache fault" not in caplog.text
 
 
 @pytest.mark.case(59)
