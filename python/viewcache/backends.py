@@ -107,10 +107,12 @@ def _made(kind: type[BaseCache], alias: str, options: dict[str, Any]) -> BaseCac
 def _pooled(alias: str) -> BaseCache | None:
     """
     pymemcache with a pool of connections, without which threads cannot share it, and with an end to
-    waiting, of which it has none by itself.
+    waiting, of which it has none by itself. It answers for no server that it has not asked: by
+    itself it says for a while after a failure that nothing is there, and nothing was written.
     """
     waits = dict.fromkeys(("connect_timeout", "timeout"), _SECONDS)
     options = {"use_pooling": True, "hasher": _hasher(), "socket_module": _sockets(), **waits}
+    options["retry_attempts"] = 0
     backend = _made(_MemcachedCache, alias, options)
     return backend if cast(Any, backend)._options["use_pooling"] else None
 
@@ -238,7 +240,23 @@ class _RedisCache(_Served, RedisCache):
 
 
 class _MemcachedCache(_Served, PyMemcacheCache):
-    """With the keys that it is given."""
+    """With the keys that it is given, each on the server that it always was on."""
+
+    @cached_property
+    def _cache(self) -> Any:
+        # pymemcache moves the keys of a server that fails to another, and back when it returns. An
+        # expiry that was written there meanwhile would be lost, and the pages of before it served.
+        client = cast(Any, self)._class(self.client_servers, **cast(Any, self)._options)
+        # Nor does it note which have failed: it would give them new connections without closing
+        # the old, and threads would take turns to trip over what it has noted.
+        client.hasher.remove_node = client._mark_failed_server = lambda server: None
+        return client
+
+    def tried(self) -> list[str]:
+        """Keys that are on each of the servers."""
+        get_node = self._cache.hasher.get_node
+        keys = (f"{TRIED}.{number}" for number in range(64 * len(self._cache.clients)))
+        return [*{get_node(self.make_key(key)): key for key in keys}.values()]
 
 
 class _LocMemCache(_OwnKeys, LocMemCache):
@@ -315,6 +333,12 @@ _LENDING = (_LocMemCache, _RedisCache)
 
 #: A key to ask for, to see whether the cache answers.
 TRIED = "viewcache.tried"
+
+
+def tried(backend: BaseCache) -> list[str]:
+    """Keys to ask for, to see whether the cache answers, with each of its servers."""
+    return backend.tried() if type(backend) is _MemcachedCache else [TRIED]
+
 
 #: The packages of clients whose errors are not Python's own.
 _CLIENTS = frozenset({"django_redis", "django_valkey", "glide", "pylibmc", "pymemcache"})

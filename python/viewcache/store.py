@@ -85,10 +85,11 @@ class Store:
             # Memcached's client says nothing of a server that it leaves alone: neither an answer
             # nor an error.
             is_silent = _is_memcached(backend) or _ignores_faults(backend)
-            if is_silent:
-                backend.set(backends.TRIED, 1, 60)
-            if backend.get(backends.TRIED) is None and is_silent:
-                raise UnconfirmedError("The cache did not keep what was set.")
+            for key in backends.tried(backend):
+                if is_silent:
+                    backend.set(key, 1, 60)
+                if backend.get(key) is None and is_silent:
+                    raise UnconfirmedError("The cache did not keep what was set.")
 
     # -- Sync -------------------------------------------------------------------------------------
 
