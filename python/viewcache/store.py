@@ -11,10 +11,13 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ParamSpec, TypeVar
+from contextlib import ExitStack
+from functools import cache, wraps
+from typing import Any, ParamSpec, TypeVar, cast
 
 from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import BaseCache
+from django.db import connections, router, transaction
 
 from . import _core, backends, breaker, conf
 from .compat import is_of
@@ -70,6 +73,9 @@ class Store:
         self.generations: BaseCache = backends.of(main)
         self.pages: BaseCache = self.generations if alias in (None, main) else backends.of(alias)
         self.breaker = breaker.of((alias, main))
+        if self._is_database:
+            for name in _READS + _WRITES:
+                setattr(self, name, self._in_savepoint(getattr(self, name)))
 
     def is_allowed(self, patience: float) -> bool:
         """
@@ -463,11 +469,48 @@ class Store:
 
     @property
     def _is_database(self) -> bool:
-        return any(map(_is_database, (self.pages, self.generations)))
+        return _is_database(self.pages) or (
+            self.pages is not self.generations and _is_database(self.generations)
+        )
+
+    def _in_savepoint(self, step: Callable[P, T]) -> Callable[P, T]:
+        """
+        This step in a savepoint of each transaction that the cache's statements are part of: where
+        one of them fails, PostgreSQL would refuse all that follow, which are the view's.
+        """
+
+        @wraps(step)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+            with ExitStack() as savepoints:
+                for database in _databases((self.pages, self.generations)):
+                    if connections[database].in_atomic_block:
+                        savepoints.enter_context(transaction.atomic(using=database))
+                return step(*args, **kwargs)
+
+        return guarded
+
+
+#: The steps that send statements where the cache is a table: those that read, those that write.
+_READS = ("fetch", "records", "holder")
+_WRITES = ("claim", "renew", "take_turn", "give_back", "put", "enlist", "write", "close", "soften")
+
+
+def _databases(caches: Iterable[BaseCache]) -> set[str]:
+    """The databases of those of these caches that are tables."""
+    models = [cast(Any, each).cache_model_class for each in caches if _is_database(each)]
+    choose = (router.db_for_read, router.db_for_write)
+    return {database(model) for model in models for database in choose}
 
 
 def _is_database(backend: BaseCache) -> bool:
-    return is_of(backend, "django.core.cache.backends.db", "BaseDatabaseCache")
+    return _is_table(cast(Any, type(backend)))
+
+
+@cache
+def _is_table(kind: type) -> bool:
+    """Is it Django's database cache? Each request asks: of each class it is found out once."""
+    names = ((each.__module__, each.__name__) for each in kind.__mro__)
+    return ("django.core.cache.backends.db", "BaseDatabaseCache") in names
 
 
 def _is_memcached(backend: BaseCache) -> bool:
