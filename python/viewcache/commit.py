@@ -7,13 +7,14 @@ With ``VIEWCACHE["DURABLE"]`` it is handed to the outbox just before that commit
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary, WeakSet, ref
 
 from django.db import connections
 
-from . import outbox
+from . import conf, outbox
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -119,7 +120,8 @@ def dirty() -> set[str]:
 # -- Transactions that Django does not manage -----------------------------------------------------
 
 #: What was written while autocommit was off, or after a ``BEGIN`` of somebody's own. Nobody tells
-#: when it is committed, so the connection's own ``commit()`` is followed, and else it is asked.
+#: when it is committed, so the connection's methods that end a transaction are followed, and
+#: otherwise it is asked before and after each statement.
 _waiting: WeakKeyDictionary[BaseDatabaseWrapper, tuple[dict[str, None], Write]] = (
     WeakKeyDictionary()
 )
@@ -132,7 +134,12 @@ def _wait(scopes: Iterable[str], connection: BaseDatabaseWrapper, write: Write) 
     if not in_transaction(connection):
         _write({write: scopes}, connection)
         return
-    waiting, _ = _waiting.setdefault(connection, ({}, write))
+    if connection not in _waiting:
+        _waiting[connection] = ({}, write)
+        if not conf.get().TRACK:  # which asks at each statement anyway
+            # The first of them is the outermost; ``execute_wrapper()`` takes the last one off.
+            connection.execute_wrappers.insert(0, _watch)
+    waiting, _ = _waiting[connection]
     new = [scope for scope in dict.fromkeys(scopes) if scope not in waiting]
     waiting.update(dict.fromkeys(new))
     _follow(connection)
@@ -143,7 +150,9 @@ def _wait(scopes: Iterable[str], connection: BaseDatabaseWrapper, write: Write) 
 
 def _follow(connection: BaseDatabaseWrapper) -> None:
     if "commit" not in vars(connection):
-        cast(Any, connection).commit = partial(_commit, ref(connection))
+        followed: Any = connection
+        followed.commit = partial(_commit, ref(connection))
+        followed.set_autocommit = partial(_set_autocommit, ref(connection))
 
 
 def _commit(connection: ref[BaseDatabaseWrapper]) -> None:
@@ -161,6 +170,35 @@ def _commit(connection: ref[BaseDatabaseWrapper]) -> None:
     _end(found)
 
 
+def _set_autocommit(
+    connection: ref[BaseDatabaseWrapper], autocommit: bool, *args: Any, **kwargs: Any
+) -> None:
+    """The connection's ``set_autocommit()``: switching it on commits in SQLite and in MySQL."""
+    found = connection()
+    assert found is not None
+    was_on = found.autocommit
+    try:
+        type(found).set_autocommit(found, autocommit, *args, **kwargs)
+    finally:
+        # Also where a callback of somebody's raises: by then it is committed.
+        if found.autocommit and not was_on:
+            _end(found)
+        else:
+            settle(found)
+
+
+def _watch(
+    execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]
+) -> Any:
+    """Around each statement while something waits: it may be the one that ends the transaction."""
+    connection: BaseDatabaseWrapper = context["connection"]
+    settle(connection)
+    try:
+        return execute(sql, params, many, context)
+    finally:
+        settle(connection)
+
+
 def is_waiting(connection: BaseDatabaseWrapper) -> bool:
     """Is there anything to write once somebody's own transaction is over?"""
     return bool(_held_by_waiting) and connection in _waiting
@@ -169,8 +207,15 @@ def is_waiting(connection: BaseDatabaseWrapper) -> bool:
 def settle(connection: BaseDatabaseWrapper) -> None:
     """Write what waits, if the transaction that it waited for is over (rolled back or not)."""
     if connection in _waiting and not in_transaction(connection):
-        scopes, write = _waiting.pop(connection)
-        _write({write: scopes}, connection)
+        _write(_taken(connection), connection)
+
+
+def _taken(connection: BaseDatabaseWrapper) -> Mapping[Write, Iterable[str]]:
+    """What has waited, which waits no more."""
+    scopes, write = _waiting.pop(connection)
+    with suppress(ValueError):  # Somebody has taken all wrappers off.
+        connection.execute_wrappers.remove(_watch)
+    return {write: scopes}
 
 
 def _has_failed(connection: BaseDatabaseWrapper) -> bool:
@@ -190,6 +235,7 @@ def follow(connection: BaseDatabaseWrapper, begins: bool) -> None:
         # Beginning another ends the one that was open.
         _end(connection)
         if begins:
+            _follow(connection)
             _begun.add(connection.connection)
 
 
@@ -200,8 +246,8 @@ def _end(connection: BaseDatabaseWrapper) -> None:
         return
     _begun.discard(connection.connection)
     if connection in _waiting and not connection.in_atomic_block:
-        scopes, write = _waiting.pop(connection)
-        write(list(scopes))
+        for write, scopes in _taken(connection).items():
+            write(list(scopes))
 
 
 def in_transaction(connection: BaseDatabaseWrapper) -> bool:

@@ -13,6 +13,7 @@ that ran such a query is not stored, and such a write expires all tracked pages.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, partial
@@ -146,6 +147,31 @@ def _warn_once(sql: str, reason: str) -> None:
     )
 
 
+#: Statements that may begin or end a transaction in MySQL.
+_MAY_CONTROL = re.compile(
+    r"(?:\s|#[^\n]*\n|--[^\n]*\n|/\*.*?\*/)*"
+    r"(?:BEGIN|START|COMMIT|ROLLBACK|CREATE|ALTER|DROP|RENAME|TRUNCATE)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def watch_transactions(
+    execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]
+) -> Any:
+    """
+    The wrapper around MySQL's statements without ``TRACK``: its drivers do not tell whether a
+    transaction is open that a ``BEGIN`` of somebody's own began.
+    """
+    result = execute(sql, params, many, context)
+    if _MAY_CONTROL.match(str(sql)) and not databases.inside.get():
+        connection: BaseDatabaseWrapper = context["connection"]
+        begins = databases.analyse(sql, connection.vendor, None, False)[4]
+        if begins is not None:
+            with databases.quietly():
+                commit.follow(connection, begins)
+    return result
+
+
 # -- What passes no wrapper -----------------------------------------------------------------------
 
 #: Methods of the drivers' cursors that run statements without a word to Django.
@@ -200,8 +226,14 @@ def _tell(wrapper: CursorWrapper, statement: Any, run: Callable[[], Any]) -> Any
 
 
 def connect() -> None:
-    """Watch every connection, where the settings ask for it; called once the models are loaded."""
+    """
+    Watch every connection, where the settings ask for it, and else the transactions of MySQL;
+    called once the models are loaded.
+    """
     if not conf.get().TRACK:
+        connection_created.connect(_follow_connection, dispatch_uid="viewcache.queries")
+        for connection in connections.all(initialized_only=True):
+            _follow_connection(connection=connection)
         return
     connection_created.connect(_watch_connection, dispatch_uid="viewcache.queries")
     request_started.connect(bindings.begin, dispatch_uid="viewcache.queries")
@@ -221,8 +253,9 @@ def disconnect() -> None:
     request_started.disconnect(dispatch_uid="viewcache.queries")
     request_finished.disconnect(dispatch_uid="viewcache.queries")
     for connection in connections.all(initialized_only=True):
-        if watch in connection.execute_wrappers:
-            connection.execute_wrappers.remove(watch)
+        for wrapper in (watch, watch_transactions):
+            if wrapper in connection.execute_wrappers:
+                connection.execute_wrappers.remove(wrapper)
     cast(Any, CursorWrapper).callproc = _cursor_callproc
     for name in _UNTOLD & vars(CursorWrapper).keys():
         delattr(CursorWrapper, name)
@@ -233,6 +266,12 @@ def disconnect() -> None:
 def _watch_connection(*, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
     if watch not in connection.execute_wrappers:
         connection.execute_wrappers.append(watch)
+
+
+def _follow_connection(*, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+    if connection.vendor == "mysql" and watch_transactions not in connection.execute_wrappers:
+        # The outermost: ``execute_wrapper()`` takes the last one off.
+        connection.execute_wrappers.insert(0, watch_transactions)
 
 
 def _forget(*, setting: str, **kwargs: Any) -> None:

@@ -115,28 +115,42 @@ def tracked(
 
 
 @pytest.fixture
-def postgresql(
-    tracked: tracking.Site, database_of: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[BaseDatabaseWrapper]:
-    """A connection to a PostgreSQL of its own, ``connections["pg"]``, with a table ``thing``."""
+def connected(
+    database_of: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str, str], BaseDatabaseWrapper]]:
+    """Make a connection of this alias to a new database of this kind."""
     from shop.project import database
 
-    described = connections.configure_settings(
-        {"default": {}, "pg": database(database_of("postgresql"))}
-    )
-    connections.databases["pg"] = described["pg"]
-    connection = connections["pg"]
-    # Django's test cases let nobody connect to a database that they were not told of.
-    monkeypatch.setattr(connection, "ensure_connection", lambda: _connect(connection))
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("CREATE TABLE thing (id serial PRIMARY KEY, name text)")
-            cursor.execute("INSERT INTO thing (name) VALUES ('old')")
-        yield connection
-    finally:
+    made = []
+
+    def connect(alias: str, kind: str) -> BaseDatabaseWrapper:
+        described = connections.configure_settings(
+            {"default": {}, alias: database(database_of(kind))}
+        )
+        connections.databases[alias] = described[alias]
+        connection = connections[alias]
+        made.append(connection)
+        # Django's test cases let nobody connect to a database that they were not told of.
+        monkeypatch.setattr(connection, "ensure_connection", lambda: _connect(connection))
+        return connection
+
+    yield connect
+    for connection in made:
         connection.close()
-        del connections.databases["pg"]
-        del connections["pg"]
+        del connections.databases[connection.alias]
+        del connections[connection.alias]
+
+
+@pytest.fixture
+def postgresql(
+    tracked: tracking.Site, connected: Callable[[str, str], BaseDatabaseWrapper]
+) -> BaseDatabaseWrapper:
+    """A connection to a PostgreSQL of its own, ``connections["pg"]``, with a table ``thing``."""
+    connection = connected("pg", "postgresql")
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE thing (id serial PRIMARY KEY, name text)")
+        cursor.execute("INSERT INTO thing (name) VALUES ('old')")
+    return connection
 
 
 def _connect(connection: BaseDatabaseWrapper) -> None:

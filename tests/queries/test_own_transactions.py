@@ -1,0 +1,172 @@
+"""Transactions that Django does not manage, in real databases: an expiry waits for their end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from blog.models import Author
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from viewcache import queries, signals
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+WAYS = {"receiver": {"EXPIRE_ON_SAVE": {"blog.Author": None}}, "tracked": {"TRACK": True}}
+KINDS = ["sqlite", "postgresql", "mariadb"]
+#: Those in which ``set_autocommit(True)`` commits; in PostgreSQL it is refused.
+COMMITS = ["sqlite", "mariadb"]
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> Iterator[str]:
+    yield request.param
+    queries.disconnect()
+
+
+@pytest.fixture
+def database(
+    way: str, request: pytest.FixtureRequest, settings: Any, connected: Any
+) -> BaseDatabaseWrapper:
+    """A database of the test's kind that has authors, and pages that these expire."""
+    settings.CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+            "LOCATION": request.node.nodeid,
+        }
+    }
+    made: BaseDatabaseWrapper = connected("own", request.getfixturevalue("kind"))
+    with made.schema_editor() as editor:
+        editor.create_model(Author)
+    Author.objects.using("own").create(name="old", slug="a")
+    settings.VIEWCACHE = WAYS[way]
+    return made
+
+
+@pytest.fixture
+def expired(way: str) -> Iterator[Callable[[], bool]]:
+    """Has the author's page been expired since the last time it was asked?"""
+    wanted = {"receiver": "tag:blog.author", "tracked": "rows:blog_author"}[way]
+    seen: list[str] = []
+
+    def note(scopes: Any, **kwargs: Any) -> None:
+        seen.extend(scopes)
+
+    def is_expired() -> bool:
+        found = wanted in seen
+        seen.clear()
+        return found
+
+    signals.pages_expired.connect(note)
+    yield is_expired
+    signals.pages_expired.disconnect(note)
+
+
+def save(name: str = "new") -> None:
+    author = Author.objects.using("own").get()
+    author.name = name
+    author.save()
+
+
+@pytest.mark.parametrize("kind", COMMITS)
+def test_switching_autocommit_on_commits_and_expires(
+    kind: str, database: BaseDatabaseWrapper, expired: Callable[[], bool]
+) -> None:
+    transaction.set_autocommit(False, using="own")
+    save()
+    assert not expired()
+    transaction.set_autocommit(True, using="own")
+    assert expired()
+    save("newer")
+    assert expired()
+
+
+@pytest.mark.parametrize("kind", ["mariadb"])
+def test_autocommit_that_is_on_already_commits_nothing_in_mysql(
+    kind: str, database: BaseDatabaseWrapper, expired: Callable[[], bool]
+) -> None:
+    with database.cursor() as cursor:
+        cursor.execute("BEGIN")
+        save()
+        transaction.set_autocommit(True, using="own")
+        assert not expired()
+        cursor.execute("COMMIT")
+    assert expired()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_callback_that_raises_keeps_nothing_waiting(
+    kind: str, database: BaseDatabaseWrapper, expired: Callable[[], bool]
+) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    transaction.set_autocommit(False, using="own")
+    save()
+    with transaction.atomic(using="own"):
+        transaction.on_commit(fail, using="own")
+    transaction.commit(using="own")
+    expired()
+    if kind != "postgresql":
+        save("newer")
+    with pytest.raises(ZeroDivisionError):
+        transaction.set_autocommit(True, using="own")
+    assert expired() is (kind != "postgresql")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("end", ["COMMIT", "commit()"])
+def test_a_transaction_of_somebodys_own_sql(
+    kind: str, end: str, database: BaseDatabaseWrapper, expired: Callable[[], bool]
+) -> None:
+    before = list(database.execute_wrappers)
+    with database.cursor() as cursor:
+        cursor.execute("BEGIN")
+        save()
+        cursor.execute("SELECT 1")
+        assert not expired()
+        if end == "COMMIT":
+            cursor.execute(end)
+        else:
+            transaction.commit(using="own")
+    assert expired()
+    assert database.execute_wrappers == before
+    save("newer")
+    assert expired()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_what_the_driver_committed_is_expired_by_the_next_statement(
+    kind: str, database: BaseDatabaseWrapper, expired: Callable[[], bool]
+) -> None:
+    with database.cursor() as cursor:
+        cursor.execute("BEGIN")
+        save()
+        database.connection.commit()
+        cursor.execute("SELECT 1")
+    assert expired()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_wrapper_of_somebodys_is_left_as_it_was(
+    kind: str, database: BaseDatabaseWrapper, expired: Callable[[], bool]
+) -> None:
+    seen: list[str] = []
+
+    def note(execute: Any, sql: str, *args: Any) -> Any:
+        seen.append(sql)
+        return execute(sql, *args)
+
+    before = list(database.execute_wrappers)
+    with database.cursor() as cursor:
+        cursor.execute("BEGIN")
+        with database.execute_wrapper(note):
+            save()
+        cursor.execute("SELECT 1")
+        with database.execute_wrapper(note):
+            cursor.execute("COMMIT")
+    assert expired()
+    assert database.execute_wrappers == before
+    assert seen[-1] == "COMMIT"
+    assert "SELECT 1" not in seen
