@@ -46,7 +46,9 @@ def _durable_save_base(self: Model, *args: Any, **kwargs: Any) -> None:
     # raw, force_insert, force_update, using: as Django names them.
     given = kwargs.get("using") or (args[3] if len(args) > 3 else None)
     using = given or router.db_for_write(type(self), instance=self)
-    if connections[using].in_atomic_block or not receivers.is_received(type(self)):
+    connection = connections[using]
+    is_within = connection.in_atomic_block or commit.in_transaction(connection)
+    if is_within or not receivers.is_received(type(self)):
         _save_base(self, *args, **kwargs)
         return
     with transaction.atomic(using=using):

@@ -170,3 +170,16 @@ def test_a_wrapper_of_somebodys_is_left_as_it_was(
     assert database.execute_wrappers == before
     assert seen[-1] == "COMMIT"
     assert "SELECT 1" not in seen
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_durable_begins_no_transaction_within_one(
+    kind: str, database: BaseDatabaseWrapper, expired: Callable[[], bool], settings: Any
+) -> None:
+    settings.VIEWCACHE = {**settings.VIEWCACHE, "DURABLE": True}
+    with database.cursor() as cursor:
+        cursor.execute("BEGIN")
+        save()
+        assert not expired()
+        cursor.execute("ROLLBACK")
+    assert Author.objects.using("own").get().name == "old"
