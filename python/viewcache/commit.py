@@ -49,8 +49,13 @@ def _gathered(connection: BaseDatabaseWrapper) -> list[str]:
     return list(dict.fromkeys(scope for batch in batches for scope in batch.scopes))
 
 
-def _write(written: Mapping[Write, Iterable[str]], connection: BaseDatabaseWrapper) -> None:
-    """Have each of these write its scopes."""
+def _write(
+    written: Mapping[Write, Iterable[str]],
+    connection: BaseDatabaseWrapper,
+    *,
+    begun: bool = False,
+) -> None:
+    """Have each of these write its scopes; has another transaction begun by now?"""
     taken, scopes = True, []
     for write, some in written.items():
         found = list(dict.fromkeys(some))
@@ -58,7 +63,10 @@ def _write(written: Mapping[Write, Iterable[str]], connection: BaseDatabaseWrapp
         taken = write(found) and taken
     if not scopes:
         return
-    if taken:
+    if taken and begun:
+        # Their rows are not deleted in a transaction of somebody's own, who may roll it back.
+        outbox.leave(connection)
+    elif taken:
         outbox.acknowledge(connection)
     elif outbox.is_on():
         outbox.owe(connection, scopes)
@@ -233,21 +241,20 @@ def follow(connection: BaseDatabaseWrapper, begins: bool) -> None:
     """A statement has begun a transaction, or has ended the one that was open."""
     if connection.vendor == "mysql":
         # Beginning another ends the one that was open.
-        _end(connection)
+        _end(connection, begun=begins)
         if begins:
             _follow(connection)
             _begun.add(connection.connection)
 
 
-def _end(connection: BaseDatabaseWrapper) -> None:
+def _end(connection: BaseDatabaseWrapper, *, begun: bool = False) -> None:
     """What was written before is committed, even where the next transaction has begun already."""
     if connection.vendor != "mysql":
         settle(connection)
         return
     _begun.discard(connection.connection)
     if connection in _waiting and not connection.in_atomic_block:
-        for write, scopes in _taken(connection).items():
-            write(list(scopes))
+        _write(_taken(connection), connection, begun=begun)
 
 
 def in_transaction(connection: BaseDatabaseWrapper) -> bool:

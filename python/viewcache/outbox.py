@@ -126,11 +126,16 @@ def acknowledge(connection: BaseDatabaseWrapper) -> None:
             logger.exception("viewcache could not delete %d delivered expiries.", len(owed))
 
 
+def leave(connection: BaseDatabaseWrapper) -> None:
+    """What this connection has written down is left to whoever finds it, if it is there at all."""
+    _owed.pop(connection, None)
+
+
 def owe(connection: BaseDatabaseWrapper, scopes: Sequence[str]) -> None:
     """The cache did not take this expiry: it is tried again soon. Keeps what is not yet kept."""
     if connection not in _owed and not connection.in_atomic_block and _has_table(connection):
         _insert(connection.alias, scopes)
-    _owed.pop(connection, None)
+    leave(connection)
     _Clock.fails = True
     _enqueue()
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from blog.models import Author
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from viewcache import queries, signals
+from viewcache import outbox, queries, signals
+from viewcache.models import PendingExpiry
+from viewcache.store import Store
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -39,6 +42,7 @@ def database(
     made: BaseDatabaseWrapper = connected("own", request.getfixturevalue("kind"))
     with made.schema_editor() as editor:
         editor.create_model(Author)
+        editor.create_model(PendingExpiry)
     Author.objects.using("own").create(name="old", slug="a")
     settings.VIEWCACHE = WAYS[way]
     return made
@@ -172,12 +176,73 @@ def test_a_wrapper_of_somebodys_is_left_as_it_was(
     assert "SELECT 1" not in seen
 
 
+# -- With DURABLE ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def durable(database: BaseDatabaseWrapper, settings: Any) -> BaseDatabaseWrapper:
+    settings.VIEWCACHE = {**settings.VIEWCACHE, "DURABLE": True}
+    return database
+
+
+@contextmanager
+def cache_down() -> Iterator[None]:
+    def fail(*args: Any) -> None:
+        raise ConnectionError("down")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Store, "_set", fail)
+        yield
+
+
+def kept() -> list[str]:
+    """The scopes of each row that is kept."""
+    return list(PendingExpiry.objects.using("own").values_list("scopes", flat=True))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_the_cache_took_deletes_no_row_of_what_it_did_not_take(
+    kind: str, durable: BaseDatabaseWrapper, expired: Callable[[], bool]
+) -> None:
+    transaction.set_autocommit(False, using="own")
+    with cache_down():
+        save()
+        transaction.commit(using="own")
+    [owed] = kept()
+    for name in "ab":
+        save(name)
+        transaction.commit(using="own")
+        assert kept() == [owed]
+    transaction.commit(using="own")
+    transaction.set_autocommit(True, using="own")
+    save("c")
+    assert kept() == [owed]
+    expired()
+    assert outbox.deliver("own") == 1
+    assert expired()
+
+
+@pytest.mark.parametrize("kind", ["mariadb"])
+def test_no_row_is_deleted_in_the_next_transaction_of_its_owner(
+    kind: str, durable: BaseDatabaseWrapper, expired: Callable[[], bool]
+) -> None:
+    with durable.cursor() as cursor:
+        cursor.execute("BEGIN")
+        save()
+        cursor.execute("START TRANSACTION READ ONLY")
+        assert expired()
+        cursor.execute("COMMIT")
+    assert len(kept()) == 1
+    save("newer")
+    assert len(kept()) == 1
+    assert outbox.deliver("own") == 1
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_durable_begins_no_transaction_within_one(
-    kind: str, database: BaseDatabaseWrapper, expired: Callable[[], bool], settings: Any
+    kind: str, durable: BaseDatabaseWrapper, expired: Callable[[], bool]
 ) -> None:
-    settings.VIEWCACHE = {**settings.VIEWCACHE, "DURABLE": True}
-    with database.cursor() as cursor:
+    with durable.cursor() as cursor:
         cursor.execute("BEGIN")
         save()
         assert not expired()
