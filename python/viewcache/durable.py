@@ -32,12 +32,17 @@ _CHANGES = re.compile(
 
 def needs_transaction(connection: BaseDatabaseWrapper, sql: object) -> bool:
     """Would this statement be committed by itself, and with it what it makes old be lost?"""
+    return outbox.is_on() and _is_free(connection) and _CHANGES.match(str(sql)) is not None
+
+
+def _is_free(connection: BaseDatabaseWrapper) -> bool:
+    """Would what runs here be committed by itself?"""
+    # With autocommit off there is a transaction once it is needed. Where it is not open yet, a
+    # block would be SQLite's whole transaction, and its end a commit.
     return (
-        outbox.is_on()
+        not connection.in_atomic_block
         and connection.get_autocommit()
-        and not connection.in_atomic_block
         and not commit.in_transaction(connection)
-        and _CHANGES.match(str(sql)) is not None
     )
 
 
@@ -46,9 +51,7 @@ def _durable_save_base(self: Model, *args: Any, **kwargs: Any) -> None:
     # raw, force_insert, force_update, using: as Django names them.
     given = kwargs.get("using") or (args[3] if len(args) > 3 else None)
     using = given or router.db_for_write(type(self), instance=self)
-    connection = connections[using]
-    is_within = connection.in_atomic_block or commit.in_transaction(connection)
-    if is_within or not receivers.is_received(type(self)):
+    if not (receivers.is_received(type(self)) and _is_free(connections[using])):
         _save_base(self, *args, **kwargs)
         return
     with transaction.atomic(using=using):

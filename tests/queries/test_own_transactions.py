@@ -239,6 +239,19 @@ def test_no_row_is_deleted_in_the_next_transaction_of_its_owner(
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_what_is_durable_is_rolled_back_without_autocommit(
+    kind: str, durable: BaseDatabaseWrapper, expired: Callable[[], bool]
+) -> None:
+    author = Author.objects.using("own").get()
+    transaction.set_autocommit(False, using="own")
+    author.name = "new"
+    author.save()
+    transaction.rollback(using="own")
+    transaction.set_autocommit(True, using="own")
+    assert Author.objects.using("own").get().name == "old"
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_is_durable_begins_no_transaction_within_one(
     kind: str, durable: BaseDatabaseWrapper, expired: Callable[[], bool]
 ) -> None:
