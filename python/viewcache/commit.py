@@ -140,6 +140,7 @@ _held_by_waiting: Mapping[Any, Any] = cast(Any, _waiting).data
 
 def _wait(scopes: Iterable[str], connection: BaseDatabaseWrapper, write: Write) -> None:
     if not in_transaction(connection):
+        settle(connection)  # so that what it has kept is not taken for what is written here
         _write({write: scopes}, connection)
         return
     if connection not in _waiting:
@@ -160,6 +161,7 @@ def _follow(connection: BaseDatabaseWrapper) -> None:
     if "commit" not in vars(connection):
         followed: Any = connection
         followed.commit = partial(_commit, ref(connection))
+        followed.rollback = partial(_rollback, ref(connection))
         followed.set_autocommit = partial(_set_autocommit, ref(connection))
 
 
@@ -174,7 +176,26 @@ def _commit(connection: ref[BaseDatabaseWrapper]) -> None:
             # Django rolls back where the commit fails with an error of the database, only.
             found.rollback()
             raise
-    type(found).commit(found)
+    try:
+        type(found).commit(found)
+    except BaseException:
+        # The row is rolled back with the rest; where its owner tries again, it is delivered twice.
+        outbox.leave(found)
+        raise
+    _end(found)
+
+
+def _rollback(connection: ref[BaseDatabaseWrapper]) -> None:
+    """
+    The connection's ``rollback()``. What waits is expired all the same: MySQL may have committed it
+    before, with a statement that commits by itself.
+    """
+    found = connection()
+    assert found is not None
+    try:
+        type(found).rollback(found)
+    finally:
+        outbox.leave(found)
     _end(found)
 
 

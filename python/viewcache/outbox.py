@@ -118,9 +118,7 @@ def acknowledge(connection: BaseDatabaseWrapper) -> None:
     if owed := _owed.pop(connection, None):
         try:
             _delete(connection.alias, owed)
-            if not connection.get_autocommit() and not connection.in_atomic_block:
-                # What the connection's owner has begun is over, and this is alone in what is next.
-                type(connection).commit(connection)
+            _commit(connection)
         except Exception:
             # Delivered once more, it costs a render.
             logger.exception("viewcache could not delete %d delivered expiries.", len(owed))
@@ -135,9 +133,17 @@ def owe(connection: BaseDatabaseWrapper, scopes: Sequence[str]) -> None:
     """The cache did not take this expiry: it is tried again soon. Keeps what is not yet kept."""
     if connection not in _owed and not connection.in_atomic_block and _has_table(connection):
         _insert(connection.alias, scopes)
+        _commit(connection)
     leave(connection)
     _Clock.fails = True
     _enqueue()
+
+
+def _commit(connection: BaseDatabaseWrapper) -> None:
+    """Commit a statement of ours, where nothing else does it."""
+    if not connection.get_autocommit() and not connection.in_atomic_block:
+        # What the connection's owner has begun is over, and this is alone in what is next.
+        type(connection).commit(connection)
 
 
 def _enqueue() -> None:

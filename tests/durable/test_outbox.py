@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 import viewcache
 from asgiref.sync import async_to_sync
-from blog.models import Author
+from blog.models import Author, Comment
 from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.core.signals import request_started
-from django.db import connection, connections, transaction
+from django.db import IntegrityError, connection, connections, transaction
 from django.db.models import Model
 from django.test.utils import CaptureQueriesContext
-from viewcache import breaker, compat, conf, durable, outbox
+from viewcache import breaker, compat, conf, durable, expiry, outbox
 from viewcache.early import rules
 from viewcache.models import PendingExpiry
 from viewcache.store import CLOSED, Store
@@ -346,8 +346,22 @@ def test_rows_of_another_site_in_the_same_database_are_left_alone(
 def test_an_expiry_outside_a_transaction_is_kept_when_the_cache_fails(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from viewcache import expiry
+    down = Down(monkeypatch)
+    expiry.on_commit(["path:/a/"], connections["default"])
+    down.up()
+    assert rows() == [["path:/a/"]]
 
+
+def test_what_is_kept_of_a_commit_that_failed_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @transaction.atomic
+    def change() -> None:
+        Comment.objects.create(post_id=999, name="A", text="t")
+        viewcache.expire(path="/b/")
+
+    with pytest.raises(IntegrityError):
+        change()
     down = Down(monkeypatch)
     expiry.on_commit(["path:/a/"], connections["default"])
     down.up()

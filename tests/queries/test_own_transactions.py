@@ -10,7 +10,7 @@ import pytest
 from blog.models import Author
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from viewcache import outbox, queries, signals
+from viewcache import commit, expiry, outbox, queries, signals
 from viewcache.models import PendingExpiry
 from viewcache.store import Store
 
@@ -219,6 +219,61 @@ def test_what_the_cache_took_deletes_no_row_of_what_it_did_not_take(
     assert kept() == [owed]
     expired()
     assert outbox.deliver("own") == 1
+    assert expired()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("end", ["rollback()", "close()"])
+def test_what_was_kept_and_rolled_back_is_not_taken_for_what_is_owed_later(
+    kind: str, end: str, durable: BaseDatabaseWrapper, expired: Callable[[], bool]
+) -> None:
+    transaction.set_autocommit(False, using="own")
+    save()
+    if end == "close()":
+        durable.close()
+    else:
+        transaction.rollback(using="own")
+        transaction.set_autocommit(True, using="own")
+    with cache_down():
+        expiry.on_commit(["path:/a/"], durable)
+    assert '["path:/a/"]' in kept()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_owed_without_autocommit_is_committed(
+    kind: str, durable: BaseDatabaseWrapper, expired: Callable[[], bool]
+) -> None:
+    transaction.set_autocommit(False, using="own")
+    with cache_down():
+        expiry.on_commit(["path:/a/"], durable)
+        transaction.commit(using="own")
+    transaction.rollback(using="own")
+    assert not commit.in_transaction(durable) or kind == "mariadb"
+    assert kept() == ['["path:/a/"]']
+    transaction.rollback(using="own")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_waits_after_a_rollback(
+    kind: str, durable: BaseDatabaseWrapper, expired: Callable[[], bool]
+) -> None:
+    transaction.set_autocommit(False, using="own")
+    save()
+    assert commit.dirty()
+    transaction.rollback(using="own")
+    assert not commit.dirty()
+    assert kept() == []
+    transaction.rollback(using="own")
+
+
+@pytest.mark.parametrize("kind", ["mariadb"])
+def test_a_transaction_of_mysql_that_is_rolled_back_is_over(
+    kind: str, database: BaseDatabaseWrapper, expired: Callable[[], bool]
+) -> None:
+    with database.cursor() as cursor:
+        cursor.execute("BEGIN")
+    transaction.rollback(using="own")
+    save()
     assert expired()
 
 
