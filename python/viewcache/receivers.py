@@ -52,14 +52,24 @@ def expire_instance(sender: type[Model], instance: Model, **kwargs: Any) -> None
 
 def remember_before(sender: type[Model], instance: Model, **kwargs: Any) -> None:
     """``pre_save``: what the instance's row in the database is shown on, before it changes."""
-    if kwargs.get("raw") or instance._state.adding or instance.pk is None:
-        return
-    if not is_received(sender):
+    if kwargs.get("raw") or not _may_have_row(instance) or not is_received(sender):
         return
     using = kwargs.get("using") or DEFAULT_DB_ALIAS
     before = sender._base_manager.using(using).filter(pk=instance.pk).first()
     if before is not None:
         instance.__dict__[_BEFORE] = scopes_of(before)
+
+
+def _may_have_row(instance: Model) -> bool:
+    """Can the instance's row be there already? ``Post(pk=1).save()`` changes the one that is."""
+    fields = cast(Any, instance)._meta.pk_fields
+    values = [getattr(instance, field.attname) for field in fields]
+    if any(value is None or hasattr(value, "resolve_expression") for value in values):
+        return False
+    # Where the key has a default, Django looks for no row of a new instance.
+    return not instance._state.adding or not all(
+        field.has_default() or field.has_db_default() for field in fields
+    )
 
 
 def connect() -> None:

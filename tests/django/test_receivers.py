@@ -12,8 +12,11 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
 from django.core import serializers
+from django.db import connection
 from django.db.models.signals import post_save
+from django.test.utils import CaptureQueriesContext
 from viewcache import receivers, signals
+from viewcache.models import PendingExpiry
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -81,6 +84,22 @@ def test_the_former_url_is_expired_too(settings: Any, expired: Expired, post: Po
         post.slug = "renamed"
         post.save()
         assert {f"path:{former}", f"path:{post.get_absolute_url()}"} <= expired()
+
+
+def test_the_former_url_of_a_row_that_a_new_instance_overwrites(
+    settings: Any, expired: Expired, post: Post
+) -> None:
+    with received(settings, Post=None):
+        former = post.get_absolute_url()
+        Post(pk=post.pk, title="One", slug="renamed", author=post.author).save()
+        assert f"path:{former}" in expired()
+
+
+def test_of_a_new_instance_whose_key_has_a_default_no_row_is_looked_for(settings: Any) -> None:
+    settings.VIEWCACHE = {"EXPIRE_ON_SAVE": {"viewcache.PendingExpiry": None}}
+    with CaptureQueriesContext(connection) as queries:
+        PendingExpiry.objects.create(scopes="[]")
+    assert [query["sql"].split()[0] for query in queries] == ["INSERT"]
 
 
 def test_the_former_url_is_expired_by_a_receiver_that_is_connected_by_hand(
