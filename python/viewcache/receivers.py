@@ -99,7 +99,9 @@ def _other_side(sender: type[Model], instance: Any, **kwargs: Any) -> Iterable[M
     """The objects of the other side; a clear names none, so they are looked up before it."""
     action, model, using = kwargs["action"], kwargs["model"], kwargs.get("using")
     if action == "pre_clear" and isinstance(instance, Model):
-        instance.__dict__[_CLEARED] = list(_related(sender, instance, model, kwargs["reverse"]))
+        instance.__dict__[_CLEARED] = list(
+            _related(sender, instance, model, kwargs["reverse"], using)
+        )
     elif action == "post_clear" and isinstance(instance, Model):
         return cast(list[Model], instance.__dict__.pop(_CLEARED, []))
     chosen = model._base_manager.using(using).filter(pk__in=kwargs.get("pk_set") or ())
@@ -107,7 +109,7 @@ def _other_side(sender: type[Model], instance: Any, **kwargs: Any) -> Iterable[M
 
 
 def _related(
-    sender: type[Model], instance: Model, model: type[Model], reverse: bool
+    sender: type[Model], instance: Model, model: type[Model], reverse: bool, using: str | None
 ) -> Iterable[Model]:
     """What this relation (its through model is the ``sender``) relates the instance to."""
     source = model if reverse else instance
@@ -116,8 +118,8 @@ def _related(
             mine, theirs = field.m2m_field_name(), field.m2m_reverse_field_name()
             if reverse:
                 mine, theirs = theirs, mine
-            rows = sender._base_manager.filter(**{mine: instance}).values(theirs)
-            return cast(Iterable[Model], model._base_manager.filter(pk__in=rows))
+            rows = sender._base_manager.using(using).filter(**{mine: instance}).values(theirs)
+            return cast(Iterable[Model], model._base_manager.using(using).filter(pk__in=rows))
     return ()
 
 

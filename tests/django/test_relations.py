@@ -1,0 +1,127 @@
+"""What ``EXPIRE_ON_SAVE`` expires of models that inherit rows, and of many-to-many relations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.db import connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.test.utils import isolate_apps
+from viewcache import signals
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Named(models.Model):
+    name = models.CharField(max_length=20)
+
+    class Meta:
+        abstract = True
+        app_label = "blog"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@pytest.fixture
+def shop() -> Iterator[Any]:
+    """Models that nothing else in the tests knows."""
+    with isolate_apps("blog"):
+
+        class Label(Named):
+            pass
+
+        class Branch(Named):
+            pass
+
+        class Item(Named):
+            labels = models.ManyToManyField(Label)
+            branches = models.ManyToManyField(Branch, through="Stock")
+            similar = models.ManyToManyField("self")
+
+            def get_absolute_url(self) -> str:
+                return f"/{type(self).__name__.lower()}/{self.name}/"
+
+        class Stock(Named):
+            item = models.ForeignKey(Item, models.CASCADE)
+            branch = models.ForeignKey(Branch, models.CASCADE)
+
+        class Book(Item):
+            pages = models.IntegerField(default=1)
+
+        class Novel(Book):
+            hero = models.CharField(max_length=20)
+
+        class Bargain(Novel):
+            class Meta(Named.Meta):
+                proxy = True
+
+        kinds = (Label, Branch, Item, Stock, Book, Novel, Bargain)
+        yield SimpleNamespace(**{kind.__name__: kind for kind in kinds})
+
+
+@pytest.fixture
+def database(shop: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A second database, which has the shop's tables; the first has none of them."""
+    described = connections.configure_settings(
+        {
+            "default": {},
+            "other": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "other")},
+        }
+    )
+    connections.databases["other"] = described["other"]
+    other: BaseDatabaseWrapper = connections["other"]
+    # Django's test cases let nobody connect to a database that they were not told of.
+    monkeypatch.setattr(other, "ensure_connection", lambda: other.connection or other.connect())
+    with other.schema_editor() as editor:
+        for kind in vars(shop).values():
+            if not kind._meta.proxy:
+                editor.create_model(kind)
+    try:
+        yield "other"
+    finally:
+        other.close()
+        del connections.databases["other"]
+        del connections["other"]
+
+
+@pytest.fixture
+def expired(database: str) -> Iterator[Callable[[], set[str]]]:
+    """The scopes that were expired since it was last asked."""
+    scopes: set[str] = set()
+
+    def note(scopes: Any, into: set[str] = scopes, **kwargs: Any) -> None:
+        into.update(scopes)
+
+    def told() -> set[str]:
+        found = set(scopes)
+        scopes.clear()
+        return found
+
+    signals.pages_expired.connect(note)
+    yield told
+    signals.pages_expired.disconnect(note)
+
+
+def receive(settings: Any, *names: str) -> None:
+    settings.VIEWCACHE = {"EXPIRE_ON_SAVE": {f"blog.{name}": None for name in names}}
+
+
+def tag(of: Any) -> str:
+    return f"tag:blog.{type(of)._meta.concrete_model.__name__.lower()}:{of.pk}"
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_relation_that_is_cleared_in_another_database(
+    settings: Any, shop: Any, database: str, expired: Callable[[], set[str]], reverse: bool
+) -> None:
+    item = shop.Item.objects.using(database).create(name="a")
+    label = shop.Label.objects.using(database).create(name="l")
+    item.labels.add(label)
+    receive(settings, "Item" if reverse else "Label")
+    expired()
+    (label.item_set if reverse else item.labels).clear()
+    assert tag(item if reverse else label) in expired()
