@@ -41,13 +41,19 @@ def expire_instance(sender: type[Model], instance: Model, **kwargs: Any) -> None
     changes the URL, the old one is expired, too. Loading fixtures (``raw=True``) expires nothing.
     A fault of the cache is logged and never breaks the save.
     """
+    _expire(instance, [instance], **kwargs)
+
+
+def _expire(instance: Model, faces: Iterable[Model], **kwargs: Any) -> None:
+    """Expire the pages of these, which are the instance that a signal is about."""
     if kwargs.get("raw") or str(kwargs.get("action", "post_")).startswith("pre_"):
         return
     if kwargs.get("signal") is signals.m2m_changed and not isinstance(instance, Model):
         return
     using = kwargs.get("using") or instance._state.db or DEFAULT_DB_ALIAS
+    found = [scope for face in faces for scope in scopes_of(face)]
     before = instance.__dict__.pop(_BEFORE, ())
-    expiry.on_commit(dict.fromkeys([*before, *scopes_of(instance)]), connections[using])
+    expiry.on_commit(dict.fromkeys([*before, *found]), connections[using])
 
 
 def remember_before(sender: type[Model], instance: Model, **kwargs: Any) -> None:
@@ -57,7 +63,8 @@ def remember_before(sender: type[Model], instance: Model, **kwargs: Any) -> None
     using = kwargs.get("using") or DEFAULT_DB_ALIAS
     before = sender._base_manager.using(using).filter(pk=instance.pk).first()
     if before is not None:
-        instance.__dict__[_BEFORE] = scopes_of(before)
+        faces = [_as(before, model) for model in _named(sender)] or [before]
+        instance.__dict__[_BEFORE] = [scope for face in faces for scope in scopes_of(face)]
 
 
 def _may_have_row(instance: Model) -> bool:
@@ -81,18 +88,22 @@ def connect() -> None:
 
 
 def _of_settings(sender: type[Model], instance: Model, **kwargs: Any) -> None:
-    if _label(sender) in conf.get().EXPIRE_ON_SAVE:
-        expire_instance(sender, instance, **kwargs)
+    models = _named(sender)
+    if kwargs.get("signal") is signals.post_delete:
+        # Only then Django sends a signal for each row that the instance has inherited.
+        models = [model for model in models if _label(model) == _label(sender)]
+    if models:
+        _expire(instance, [_as(instance, model) for model in models], **kwargs)
 
 
 def _of_settings_m2m(sender: type[Model], instance: Any, **kwargs: Any) -> None:
-    if isinstance(instance, Model) and _label(type(instance)) in conf.get().EXPIRE_ON_SAVE:
-        expire_instance(sender, instance, **kwargs)
+    if isinstance(instance, Model):
+        _of_settings(type(instance), instance, **kwargs)
     related = kwargs.get("model")
-    if related is not None and _label(related) in conf.get().EXPIRE_ON_SAVE:
+    if related is not None and _named(related):
         # The other side of the relation has changed, too.
         for other in _other_side(sender, instance, **kwargs):
-            expire_instance(sender, other, **kwargs)
+            _of_settings(type(other), other, **kwargs)
 
 
 def _other_side(sender: type[Model], instance: Any, **kwargs: Any) -> Iterable[Model]:
@@ -125,9 +136,26 @@ def _related(
 
 def is_received(sender: type[Model]) -> bool:
     """Does saving an instance of this model expire pages?"""
-    return _label(sender) in conf.get().EXPIRE_ON_SAVE or compat.is_connected(
-        signals.post_save, expire_instance, sender
-    )
+    return bool(_named(sender)) or compat.is_connected(signals.post_save, expire_instance, sender)
+
+
+def _named(model: type[Model]) -> list[type[Model]]:
+    """This model, and those that its rows are rows of, too: which of them the settings name."""
+    named = conf.get().EXPIRE_ON_SAVE
+    if not named:
+        return []
+    concrete = model._meta.concrete_model or model
+    lineage = [concrete, *concrete._meta.get_parent_list()]
+    return [each for each in lineage if _label(each) in named]
+
+
+def _as(instance: Model, model: type[Model]) -> Model:
+    """The instance as one of this model, which is its own or one that it inherits from."""
+    if _label(type(instance)) == _label(model):
+        return instance
+    known = instance.__dict__
+    names = [field.attname for field in model._meta.concrete_fields if field.attname in known]
+    return model.from_db(instance._state.db, names, [known[name] for name in names])
 
 
 def _label(model: type[Model]) -> str:

@@ -125,3 +125,85 @@ def test_a_relation_that_is_cleared_in_another_database(
     expired()
     (label.item_set if reverse else item.labels).clear()
     assert tag(item if reverse else label) in expired()
+
+
+# -- Models that inherit rows ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["Item", "Book", "Novel", "Bargain"])
+def test_a_row_that_is_saved_through_a_model_that_inherits_it(
+    settings: Any, shop: Any, database: str, expired: Callable[[], set[str]], kind: str
+) -> None:
+    made = getattr(shop, kind).objects.using(database).create(name="a")
+    receive(settings, "Item")
+    item = shop.Item.objects.using(database).get()
+    expired()
+    made.name = "b"
+    made.save()
+    assert expired() == {"path:/item/a/", "path:/item/b/", tag(item), "tag:blog.item"}
+    made.save(update_fields=["name"])
+    assert expired() == {"path:/item/b/", tag(item), "tag:blog.item"}
+
+
+def test_each_model_that_is_named_is_expired_as_itself(
+    settings: Any, shop: Any, database: str, expired: Callable[[], set[str]]
+) -> None:
+    novel = shop.Novel.objects.using(database).create(name="a")
+    seen: list[Any] = []
+    settings.VIEWCACHE = {"EXPIRE_ON_SAVE": {"blog.Novel": None, "blog.Item": told_by(seen)}}
+    expired()
+    novel.name = "b"
+    novel.save()
+    # The former row, and what it is now: nothing of it is asked of the database.
+    assert [(type(each), each.name) for each in seen] == [(shop.Item, "a"), (shop.Item, "b")]
+    own = {"path:/novel/a/", "path:/novel/b/", tag(novel), "tag:blog.novel"}
+    assert expired() == {*own, "path:/seen/", f"tag:blog.item:{novel.pk}", "tag:blog.item"}
+
+
+def told_by(seen: list[Any]) -> Callable[[Any], list[str]]:
+    def tell(instance: Any) -> list[str]:
+        seen.append(instance)
+        return ["/seen/"]
+
+    return tell
+
+
+def test_what_is_deferred_is_asked_of_the_database_of_the_row(
+    settings: Any, shop: Any, database: str, expired: Callable[[], set[str]]
+) -> None:
+    shop.Book.objects.using(database).create(name="a")
+    receive(settings, "Item")
+    book = shop.Book.objects.using(database).defer("name").get()
+    expired()
+    book.pages = 2
+    book.save()
+    assert "path:/item/a/" in expired()
+
+
+def test_a_row_that_is_deleted_through_a_model_that_inherits_it(
+    settings: Any, shop: Any, database: str, expired: Callable[[], set[str]]
+) -> None:
+    item, kept = (shop.Book.objects.using(database).create(name=name) for name in "ab")
+    receive(settings, "Item")
+    expired()
+    gone = f"tag:blog.item:{item.pk}"
+    item.delete()
+    assert {gone, "path:/item/a/"} <= expired()
+    # Its row stays.
+    kept.delete(keep_parents=True)
+    assert expired() == set()
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_relation_of_an_inherited_row(
+    settings: Any, shop: Any, database: str, expired: Callable[[], set[str]], reverse: bool
+) -> None:
+    book = shop.Book.objects.using(database).create(name="a")
+    label = shop.Label.objects.using(database).create(name="l")
+    receive(settings, "Item")
+    expired()
+    if reverse:
+        label.item_set.add(shop.Item.objects.using(database).get())
+    else:
+        book.labels.add(label)
+    assert f"tag:blog.item:{book.pk}" in expired()
