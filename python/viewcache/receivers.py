@@ -12,12 +12,12 @@ expiry, after its commit.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, connections
-from django.db.models import Model, signals
+from django.db.models import ManyToManyField, ManyToManyRel, Model, signals
 from django.utils.module_loading import import_string
 
 from . import _core, compat, conf, expiry, scopes
@@ -79,9 +79,37 @@ def _may_have_row(instance: Model) -> bool:
     )
 
 
+def expire_related(sender: type[Model], instance: Model, using: str, **kwargs: Any) -> None:
+    """
+    ``pre_delete``: expire what the instance is related to many-to-many, of the models that the
+    settings name. It costs a query for each such relation: Django sends no ``m2m_changed`` when the
+    rows of a relation go with one of its sides.
+    """
+    if not conf.get().EXPIRE_ON_SAVE:
+        return
+    for field, reverse in _relations(sender):
+        model = field.model if reverse else field.remote_field.model
+        if _named(model):
+            for other in _others(field, instance, model, reverse, using):
+                _of_settings(type(other), other, using=using)
+
+
+def _relations(model: type[Model]) -> Iterator[tuple[Any, bool]]:
+    """The many-to-many fields of this model's own rows, and (``True``) those of others to it."""
+    options: Any = (model._meta.concrete_model or model)._meta
+    for field in options.local_many_to_many:
+        if isinstance(field, ManyToManyField):
+            yield field, False
+    for relation in options.get_fields(include_parents=False, include_hidden=True):
+        # Where it is symmetrical, both are the same rows.
+        if isinstance(relation, ManyToManyRel) and not relation.symmetrical:
+            yield relation.field, True
+
+
 def connect() -> None:
     """Connect what answers for the models that the settings name, whatever they name then."""
     signals.pre_save.connect(remember_before, dispatch_uid="viewcache.remember_before")
+    signals.pre_delete.connect(expire_related, dispatch_uid="viewcache.expire_related")
     for signal in (signals.post_save, signals.post_delete):
         signal.connect(_of_settings, dispatch_uid="viewcache.of_settings")
     signals.m2m_changed.connect(_of_settings_m2m, dispatch_uid="viewcache.of_settings")
@@ -126,12 +154,20 @@ def _related(
     source = model if reverse else instance
     for field in source._meta.many_to_many:
         if cast(Any, field.remote_field).through is sender:
-            mine, theirs = field.m2m_field_name(), field.m2m_reverse_field_name()
-            if reverse:
-                mine, theirs = theirs, mine
-            rows = sender._base_manager.using(using).filter(**{mine: instance}).values(theirs)
-            return cast(Iterable[Model], model._base_manager.using(using).filter(pk__in=rows))
+            return _others(field, instance, model, reverse, using)
     return ()
+
+
+def _others(
+    field: Any, instance: Model, model: type[Model], reverse: bool, using: str | None
+) -> Iterable[Model]:
+    """What of this model the field relates the instance to; ``reverse``: the field is theirs."""
+    mine, theirs = field.m2m_field_name(), field.m2m_reverse_field_name()
+    if reverse:
+        mine, theirs = theirs, mine
+    through = field.remote_field.through
+    rows = through._base_manager.using(using).filter(**{mine: instance}).values(theirs)
+    return cast(Iterable[Model], model._base_manager.using(using).filter(pk__in=rows))
 
 
 def is_received(sender: type[Model]) -> bool:

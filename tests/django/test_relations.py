@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.db import connections, models
+from django.db import connections, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.test.utils import isolate_apps
+from django.test.utils import CaptureQueriesContext, isolate_apps
 from viewcache import signals
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -125,6 +126,68 @@ def test_a_relation_that_is_cleared_in_another_database(
     expired()
     (label.item_set if reverse else item.labels).clear()
     assert tag(item if reverse else label) in expired()
+
+
+# -- Objects that are deleted, and those that they are related to ---------------------------------
+
+
+@pytest.mark.parametrize("kind", ["Item", "Book", "Bargain"])
+def test_what_a_deleted_object_was_related_to(
+    settings: Any, shop: Any, database: str, expired: Callable[[], set[str]], kind: str
+) -> None:
+    item, similar = (getattr(shop, kind).objects.using(database).create(name=name) for name in "ab")
+    label, other = (shop.Label.objects.using(database).create(name=name) for name in "lo")
+    branch = shop.Branch.objects.using(database).create(name="b")
+    item.labels.add(label)
+    item.branches.add(branch)
+    item.similar.add(similar)
+    receive(settings, "Item", "Label", "Branch")
+    expired()
+    item.delete()
+    found = expired()
+    assert {tag(label), tag(branch), f"tag:blog.item:{similar.pk}"} <= found
+    assert tag(other) not in found
+
+
+def test_what_a_deleted_object_was_named_by(
+    settings: Any, shop: Any, database: str, expired: Callable[[], set[str]]
+) -> None:
+    item, other = (shop.Item.objects.using(database).create(name=name) for name in "ab")
+    label = shop.Label.objects.using(database).create(name="l")
+    item.labels.add(label)
+    receive(settings, "Item")
+    expired()
+    shop.Label.objects.using(database).all().delete()
+    assert {tag(item), "path:/item/a/"} <= (found := expired())
+    assert tag(other) not in found
+
+
+def test_a_deletion_that_is_rolled_back_expires_nothing(
+    settings: Any, shop: Any, database: str, expired: Callable[[], set[str]]
+) -> None:
+    item = shop.Item.objects.using(database).create(name="a")
+    item.labels.add(shop.Label.objects.using(database).create(name="l"))
+    receive(settings, "Label")
+    expired()
+    with suppress(KeyError), transaction.atomic(using=database):
+        item.delete()
+        raise KeyError
+    assert expired() == set()
+
+
+def test_a_query_for_each_relation_whose_other_side_is_named(
+    settings: Any, shop: Any, database: str
+) -> None:
+    def queries(*names: str) -> int:
+        receive(settings, *names)
+        item = shop.Item.objects.using(database).create(name="a")
+        with CaptureQueriesContext(connections[database]) as captured:
+            item.delete()
+        return len(captured)
+
+    before = queries()
+    assert queries("Branch") == queries("Label") == before + 1
+    assert queries("Item", "Label", "Branch") == before + 3
 
 
 # -- Models that inherit rows ---------------------------------------------------------------------
