@@ -22,7 +22,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
@@ -57,6 +57,8 @@ _owed: WeakKeyDictionary[BaseDatabaseWrapper, list[UUID]] = WeakKeyDictionary()
 #: Databases whose table is known to be there.
 _ready: set[str] = set()
 _told: set[str] = set()
+#: Rows, with their databases, of which it has been said that they cannot be read.
+_unreadable: set[tuple[str, UUID]] = set()
 
 
 class _Clock:
@@ -212,21 +214,56 @@ def deliver(using: str | None = None) -> int:
     how many transactions owed it.
 
     A row is deleted after the cache has taken its expiry, so it is safe at any time, by any number
-    of processes at once. Raises what the database or the cache raises.
+    of processes at once. One that cannot be read is skipped, and that is logged. Raises what the
+    database or the cache raises.
     """
     outbox = model()
     count = 0
     for alias in connections if using is None else [using]:
         if not _has_table(connections[alias]):
             continue
-        rows = outbox._base_manager.using(alias).filter(site=_site())
-        while found := list(rows.values_list("pk", "scopes")[:_ROWS]):
-            scopes = list(dict.fromkeys(scope for _, text in found for scope in json.loads(text)))
-            Store().write(history.expiry(scopes))
-            signals.expired(scopes)
-            _delete(alias, [pk for pk, _ in found])
-            count += len(found)
+        rows = outbox._base_manager.using(alias).filter(site=_site()).order_by("pk")
+        following = rows
+        while found := list(following.values_list("pk", "scopes")[:_ROWS]):
+            count += _deliver(alias, found)
+            # Not the first ones again: those that cannot be read are still there.
+            following = rows.filter(pk__gt=found[-1][0])
     return count
+
+
+def _deliver(alias: str, rows: Iterable[tuple[UUID, str]]) -> int:
+    """Expire what these rows name, and delete them; how many could be read."""
+    read = {pk: scopes for pk, text in rows if (scopes := _read(alias, pk, text)) is not None}
+    if read:
+        scopes = list(dict.fromkeys(scope for each in read.values() for scope in each))
+        Store().write(history.expiry(scopes))
+        signals.expired(scopes)
+        _delete(alias, list(read))
+    return len(read)
+
+
+def _read(alias: str, pk: UUID, text: str) -> list[str] | None:
+    """The scopes that this row names; ``None``, and an error in the log, where it names none."""
+    try:
+        found = json.loads(text)
+        if isinstance(found, list) and all(isinstance(scope, str) for scope in found):
+            "".join(found).encode()  # half a character is no text
+            return found
+    except (ValueError, RecursionError):
+        pass  # as any other that is no list of scopes
+    if (alias, pk) not in _unreadable:
+        _unreadable.add((alias, pk))
+        logger.error(
+            "viewcache cannot read the pending expiry %s in the database %r: %.200r is no JSON "
+            "list of scopes. It is skipped, and the others are delivered. If a newer viewcache has "
+            "written it, update this process; else expire what it was about, or everything, and "
+            "delete the row from %s.",
+            pk,
+            alias,
+            text,
+            model()._meta.db_table,
+        )
+    return None
 
 
 def is_due() -> bool:
@@ -271,6 +308,7 @@ def forget() -> None:
     _Clock.looked, _Clock.fails = -math.inf, False
     _ready.clear()
     _told.clear()
+    _unreadable.clear()
 
 
 def _forget(*, setting: str, **kwargs: object) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from io import StringIO
 from typing import Any
+from uuid import UUID
 
 import pytest
 import viewcache
@@ -396,6 +397,32 @@ def test_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert (outbox.deliver(), rows()) == (50, [])
     assert all(cache.get(key(f"path:/{number}/")) for number in range(50))
+
+
+@pytest.mark.parametrize(
+    "text", ['{"v":2', '{"v": 2}', '["path:/a/", 1]', '["\\ud800"]', "[" * 100_000, "", "null"]
+)
+def test_a_row_that_cannot_be_read_keeps_no_other_from_being_delivered(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    monkeypatch.setattr(outbox, "_ROWS", 2)
+    unreadable = [UUID(int=number) for number in (0, 1, 2, 5)]
+    for number in range(8):
+        pk = UUID(int=number)
+        scopes = text if pk in unreadable else json.dumps([f"path:/{number}/"])
+        PendingExpiry.objects.create(pk=pk, scopes=scopes)
+    assert [outbox.deliver(), outbox.deliver()] == [4, 0]
+    assert all(cache.get(key(f"path:/{number}/")) for number in (3, 4, 6, 7))
+    assert list(PendingExpiry.objects.order_by("pk").values_list("pk", flat=True)) == unreadable
+    # Each is said once.
+    said = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(said) == 4
+    assert said[0] == (
+        f"viewcache cannot read the pending expiry {unreadable[0]} in the database 'default': "
+        f"{text!r:.200} is no JSON list of scopes. It is skipped, and the others are delivered. If "
+        "a newer viewcache has written it, update this process; else expire what it was about, or "
+        "everything, and delete the row from viewcache_pendingexpiry."
+    )
 
 
 def test_a_database_without_the_table_keeps_no_other_from_being_delivered(

@@ -294,6 +294,17 @@ def test_no_row_is_deleted_in_the_next_transaction_of_its_owner(
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_rows_are_delivered_in_parts_beside_those_that_cannot_be_read(
+    kind: str, durable: BaseDatabaseWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "_ROWS", 3)
+    texts = ['["path:/a/"]', "no list"] * 20
+    PendingExpiry.objects.using("own").bulk_create(PendingExpiry(scopes=text) for text in texts)
+    assert outbox.deliver("own") == 20
+    assert kept() == ["no list"] * 20
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_is_durable_is_rolled_back_without_autocommit(
     kind: str, durable: BaseDatabaseWrapper, expired: Callable[[], bool]
 ) -> None:
