@@ -12,15 +12,14 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from functools import cache, wraps
-from typing import Any, ParamSpec, TypeVar, cast
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import BaseCache
-from django.db import connections, router, transaction
+from django.db import connections, transaction
 
-from . import _core, backends, breaker, conf
-from .compat import is_of
+from . import _core, backends, breaker, conf, kinds
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -90,7 +89,7 @@ class Store:
         for backend in {store.pages, store.generations}:
             # Memcached's client says nothing of a server that it leaves alone: neither an answer
             # nor an error.
-            is_silent = _is_memcached(backend) or _ignores_faults(backend)
+            is_silent = kinds.is_memcached(backend) or kinds.ignores_faults(backend)
             for key in backends.tried(backend):
                 if is_silent:
                     backend.set(key, 1, 60)
@@ -260,7 +259,7 @@ class Store:
 
     def _set(self, entries: Mapping[str, Any], seconds: int | None) -> None:
         # A memcached client that has failed a moment ago says of set() nothing at all.
-        if len(entries) == 1 and not _is_memcached(self.generations):
+        if len(entries) == 1 and not kinds.is_memcached(self.generations):
             [(key, value)] = entries.items()
             self.generations.set(key, value, seconds)
         elif entries:
@@ -275,7 +274,7 @@ class Store:
         connection), and so does ``IGNORE_EXCEPTIONS`` of django-redis and django-vcache.
         """
         cache = self.generations
-        return _is_database(cache) or _ignores_faults(cache)
+        return kinds.is_database(cache) or kinds.ignores_faults(cache)
 
     def soften(self, entries: Mapping[str, int]) -> None:
         """
@@ -309,7 +308,7 @@ class Store:
     def _read_back(self, entries: Mapping[str, Any], seconds: int | None) -> None:
         """Set again what is not there; what another expiry has replaced since would do, too."""
         # A table that was locked is free the next time; a server that is down stays so.
-        tries = 3 if _is_database(self.generations) else 1
+        tries = 3 if kinds.is_database(self.generations) else 1
         for left in reversed(range(tries)):
             found = self.generations.get_many(list(entries))
             lost = {key: value for key, value in entries.items() if found.get(key) != value}
@@ -457,11 +456,11 @@ class Store:
 
     @property
     def _native(self) -> bool:
-        return _is_native(self.pages) and _is_native(self.generations)
+        return kinds.is_native(self.pages) and kinds.is_native(self.generations)
 
     async def _run(self, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """A sync step: here when it stays in this process, else in one hop to a thread."""
-        if all(map(_is_in_process, (self.pages, self.generations))):
+        if all(map(kinds.is_in_process, (self.pages, self.generations))):
             return step(*args, **kwargs)
         # Connections to the database belong to the thread that Django's other sync code runs in.
         sensitive = self._is_database
@@ -469,8 +468,8 @@ class Store:
 
     @property
     def _is_database(self) -> bool:
-        return _is_database(self.pages) or (
-            self.pages is not self.generations and _is_database(self.generations)
+        return kinds.is_database(self.pages) or (
+            self.pages is not self.generations and kinds.is_database(self.generations)
         )
 
     def _in_savepoint(self, step: Callable[P, T]) -> Callable[P, T]:
@@ -482,7 +481,7 @@ class Store:
         @wraps(step)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
             with ExitStack() as savepoints:
-                for database in _databases((self.pages, self.generations)):
+                for database in kinds.databases((self.pages, self.generations)):
                     if connections[database].in_atomic_block:
                         savepoints.enter_context(transaction.atomic(using=database))
                 return step(*args, **kwargs)
@@ -493,46 +492,6 @@ class Store:
 #: The steps that send statements where the cache is a table: those that read, those that write.
 _READS = ("fetch", "records", "holder")
 _WRITES = ("claim", "renew", "take_turn", "give_back", "put", "enlist", "write", "close", "soften")
-
-
-def _databases(caches: Iterable[BaseCache]) -> set[str]:
-    """The databases of those of these caches that are tables."""
-    models = [cast(Any, each).cache_model_class for each in caches if _is_database(each)]
-    choose = (router.db_for_read, router.db_for_write)
-    return {database(model) for model in models for database in choose}
-
-
-def _is_database(backend: BaseCache) -> bool:
-    return _is_table(cast(Any, type(backend)))
-
-
-@cache
-def _is_table(kind: type) -> bool:
-    """Is it Django's database cache? Each request asks: of each class it is found out once."""
-    names = ((each.__module__, each.__name__) for each in kind.__mro__)
-    return ("django.core.cache.backends.db", "BaseDatabaseCache") in names
-
-
-def _is_memcached(backend: BaseCache) -> bool:
-    return is_of(backend, "django.core.cache.backends.memcached", "BaseMemcachedCache")
-
-
-def _is_in_process(backend: BaseCache) -> bool:
-    """Are its entries kept in this process, or nowhere?"""
-    return is_of(backend, "django.core.cache.backends.locmem", "LocMemCache") or is_of(
-        backend, "django.core.cache.backends.dummy", "DummyCache"
-    )
-
-
-def _ignores_faults(backend: BaseCache) -> bool:
-    """Has it been told to, as django-redis and django-vcache can be (``IGNORE_EXCEPTIONS``)?"""
-    return bool(getattr(backend, "_ignore_exceptions", False))
-
-
-def _is_native(backend: BaseCache) -> bool:
-    """Has the backend an async client of its own?"""
-    kind = type(backend)
-    return kind.aget_many is not BaseCache.aget_many and kind.aset is not BaseCache.aset
 
 
 def _not_softened(key: str, fault: Exception) -> None:

@@ -27,9 +27,9 @@ before = set(sys.modules)
 #: on are not among it.
 _MIDDLEWARE = (
     *("_core", "activated", "asking", "backends", "breaker", "cache_status", "causes", "commit"),
-    *("compat", "conf", "history", "hit_counts", "installed", "lease", "listing", "middleware"),
-    *("outbox", "page", "pipeline", "policy", "reads", "request", "shared", "signals", "slots"),
-    *("stale", "stampede", "store", "stores", "uri", "visit", "watched"),
+    *("compat", "conf", "history", "hit_counts", "installed", "kinds", "lease", "listing"),
+    *("middleware", "outbox", "page", "pipeline", "policy", "reads", "request", "shared"),
+    *("signals", "slots", "stale", "stampede", "store", "stores", "uri", "visit", "watched"),
 )
 
 
