@@ -166,7 +166,10 @@ def test_of_two_caches(
 
 
 @REDIS
-def test_explaining_deletes_nothing(site: Any, counted: Any, backend: Backend) -> None:
+def test_explaining_deletes_nothing(
+    site: Any, counted: Any, backend: Backend, settings: Any
+) -> None:
+    settings.USE_I18N = True  # Django's functions remember what it was when they were first called
     client = site.serve(cache_page(60)(counted()))
     client.get("/a/")
     [key] = _keys("path:/a/")
