@@ -15,7 +15,9 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
+from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import ManyToManyField, ManyToManyRel, Model, signals
 from django.utils.module_loading import import_string
@@ -109,10 +111,40 @@ def _relations(model: type[Model]) -> Iterator[tuple[Any, bool]]:
 def connect() -> None:
     """Connect what answers for the models that the settings name, whatever they name then."""
     signals.pre_save.connect(remember_before, dispatch_uid="viewcache.remember_before")
-    signals.pre_delete.connect(expire_related, dispatch_uid="viewcache.expire_related")
-    for signal in (signals.post_save, signals.post_delete):
-        signal.connect(_of_settings, dispatch_uid="viewcache.of_settings")
+    signals.post_save.connect(_of_settings, dispatch_uid="viewcache.of_settings")
     signals.m2m_changed.connect(_of_settings_m2m, dispatch_uid="viewcache.of_settings")
+    connect_deletions(apps.get_models(include_auto_created=True))
+    setting_changed.connect(_connect_again, dispatch_uid="viewcache.receivers")
+
+
+def connect_deletions(models: Iterable[type[Model]]) -> None:
+    """
+    Connect what answers for deletions, for those of these models of which one expires something.
+    Of any model whose signals somebody hears Django fetches each row that it deletes.
+    """
+    try:
+        named = conf.get().EXPIRE_ON_SAVE
+    except ImproperlyConfigured:
+        return  # the checks tell
+    for model in models:
+        others = (
+            field.model if reverse else field.remote_field.model
+            for field, reverse in (_relations(model) if named else ())
+        )
+        for signal, receiver, hears in (
+            (signals.post_delete, _of_settings, _label(model) in named),
+            (signals.pre_delete, expire_related, any(map(_named, others))),
+        ):
+            uid = f"viewcache.{receiver.__name__}"
+            if hears:
+                signal.connect(receiver, sender=model, dispatch_uid=uid)
+            else:
+                signal.disconnect(sender=model, dispatch_uid=uid)
+
+
+def _connect_again(*, setting: str, **kwargs: Any) -> None:
+    if setting == "VIEWCACHE":
+        connect_deletions(apps.get_models(include_auto_created=True))
 
 
 def _of_settings(sender: type[Model], instance: Model, **kwargs: Any) -> None:

@@ -13,6 +13,7 @@ from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
 from django.core import serializers
 from django.db import connection
+from django.db.models.deletion import Collector
 from django.db.models.signals import post_save
 from django.test.utils import CaptureQueriesContext
 from viewcache import receivers, signals
@@ -68,6 +69,17 @@ def test_what_is_saved_and_deleted(settings: Any, expired: Expired, post: Post) 
         assert gone <= expired()
         Tag.objects.create(name="t", slug="t")
         assert expired() == set()
+
+
+def test_rows_of_other_models_are_deleted_without_being_fetched(settings: Any) -> None:
+    """Where anybody hears of a deletion, Django fetches each row that it deletes."""
+    for named, is_fast in (
+        ("blog.Author", True),
+        ("viewcache.PendingExpiry", False),
+        ("blog.Author", True),
+    ):
+        settings.VIEWCACHE = {"EXPIRE_ON_SAVE": {named: None}}
+        assert Collector("default").can_fast_delete(PendingExpiry.objects.all()) is is_fast
 
 
 def test_a_label_may_be_written_as_django_allows(

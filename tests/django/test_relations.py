@@ -11,7 +11,7 @@ import pytest
 from django.db import connections, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test.utils import CaptureQueriesContext, isolate_apps
-from viewcache import signals
+from viewcache import receivers, signals
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -105,6 +105,12 @@ def expired(database: str) -> Iterator[Callable[[], set[str]]]:
     signals.pages_expired.connect(note)
     yield told
     signals.pages_expired.disconnect(note)
+
+
+@pytest.fixture(autouse=True)
+def _deletions(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Django's registry does not know of these models."""
+    monkeypatch.setattr(receivers.apps, "get_models", lambda **kwargs: vars(shop).values())
 
 
 def receive(settings: Any, *names: str) -> None:
