@@ -36,6 +36,16 @@ impl Cookies {
         }
     }
 
+    /// Is this cookie among them?
+    #[must_use]
+    pub fn include(&self, name: &str) -> bool {
+        match self {
+            Self::None => false,
+            Self::Named(names) => names.contains(name),
+            Self::All => true,
+        }
+    }
+
     /// These names; none at all is [`Cookies::None`].
     #[must_use]
     pub fn named(names: BTreeSet<String>) -> Self {

@@ -47,6 +47,8 @@ pub struct Site {
     pub query: query::Rules,
     /// What pages and recipes are signed with.
     pub signer: Signer,
+    /// The cookie with the key of a session that is kept by the site; `None` where none is watched.
+    pub session_cookie: Option<String>,
 }
 
 impl Site {
@@ -65,6 +67,7 @@ impl Site {
             ignored_cookies,
             query,
             signer: Signer::default(),
+            session_cookie: None,
         }
     }
 
@@ -72,6 +75,22 @@ impl Site {
     #[must_use]
     pub fn signed(self, signer: Signer) -> Self {
         Self { signer, ..self }
+    }
+
+    /// The same, with the cookie of its sessions.
+    #[must_use]
+    pub fn with_sessions(self, session_cookie: Option<String>) -> Self {
+        Self {
+            session_cookie,
+            ..self
+        }
+    }
+
+    /// The cookie of the session, where pages of these cookies are told apart by it.
+    #[must_use]
+    pub fn session_of(&self, cookies: &Cookies) -> Option<&str> {
+        let name = self.session_cookie.as_deref()?;
+        (cookies.include(name) && !self.ignored_cookies.matches(name)).then_some(name)
     }
 }
 

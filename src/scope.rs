@@ -29,8 +29,32 @@ pub fn key(site: &[u8; 32], scope: &str) -> String {
     let mut fields = Fields::new("generation");
     fields.bytes(site);
     fields.text(scope);
+    // The key says how long it is kept: there are as many sessions as visitors.
+    let prefix = if is_session(scope) {
+        SESSION_KEYS
+    } else {
+        "viewcache.g1."
+    };
     // 128 bits: a clash would only expire too much.
-    named("viewcache.g1.", &fields.digest()[..16])
+    named(prefix, &fields.digest()[..16])
+}
+
+/// How the keys of sessions' generations begin.
+pub const SESSION_KEYS: &str = "viewcache.g1.s.";
+
+/// The scope of a session: what one visitor's pages show of it. Its key, which lets anybody in who
+/// has it, cannot be told from the scope.
+#[must_use]
+pub fn of_session(key: &str) -> String {
+    let mut fields = Fields::new("session");
+    fields.text(key);
+    named("session:", &fields.digest()[..16])
+}
+
+/// Is it the scope of a session?
+#[must_use]
+pub fn is_session(scope: &str) -> bool {
+    scope.starts_with("session:")
 }
 
 /// The scopes that a page at this (decoded) path reads, or `None` where it is beyond the limits.
@@ -229,6 +253,15 @@ fn decode(path: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_session_has_a_scope_that_does_not_name_it() {
+        let scope = of_session("abcdefgh");
+        assert!(is_session(&scope) && !scope.contains("abcdefgh"));
+        assert_ne!(scope, of_session("abcdefgi"));
+        assert!(key(&[0; 32], &scope).starts_with(SESSION_KEYS));
+        assert!(!is_session("tag:session:a") && !key(&[0; 32], "tag:a").starts_with(SESSION_KEYS));
+    }
 
     #[test]
     fn a_page_reads_its_ancestors_and_itself() {

@@ -45,6 +45,7 @@ __all__ = [
     "read_redis",
     "read_vary",
     "row_scope",
+    "scope_of_session",
     "scope_of_tag",
     "scopes_of_path",
     "scopes_of_tree",
@@ -119,8 +120,10 @@ class Site:
         memory_entries: int,
         memory_bytes: int,
         sign_with: Sequence[bytes],
+        session_cookie: str | None = None,
     ) -> Site:
         """
+        ``session_cookie``: a page that varies on it is bound to the session that it names.
         ``sign_with``: keys for HMAC-SHA-256. With the first, pages and recipes are signed; those
         that none of them has signed are misses. Without any, nothing is signed.
         """
@@ -153,6 +156,8 @@ class Site:
         """
     def generation_keys(self, scopes: Sequence[str]) -> list[str]:
         """The cache keys of these scopes' generations."""
+    def tells_sessions_apart(self, cookies: set[str] | None) -> bool:
+        """Are pages of these cookies (``None`` is all of them) told apart by the session's?"""
     def expiry(self, scopes: Sequence[str]) -> dict[str, int]:
         """
         What to write to expire these scopes: their keys, each with a new random
@@ -673,6 +678,9 @@ def scopes_of_path(path: str) -> list[str]:
 
 def scopes_of_tree(path: str) -> list[str]:
     """The scopes to write to expire a path and all below it. Raises ``ValueError``."""
+
+def scope_of_session(key: str) -> str:
+    """The scope of the session with this key, which does not tell the key."""
 
 def scope_of_tag(tag: str) -> str:
     """The scope of a tag. Raises ``ValueError`` for what is no tag."""

@@ -14,10 +14,11 @@ class ViewcacheConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import audited, checks, durable, outbox, queries, receivers
+        from . import audited, checks, durable, outbox, queries, receivers, sessions
 
         checks.register()
         receivers.connect()
+        sessions.connect()
         # Settings that are wrong are told by the checks, and to whoever asks for them.
         with suppress(ImproperlyConfigured):
             audited.connect()

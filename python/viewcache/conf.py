@@ -261,6 +261,7 @@ def site() -> _core.Site:
         memory_entries=conf.MEMORY_ENTRIES,
         memory_bytes=conf.MEMORY_BYTES,
         sign_with=_sign_with() if conf.SIGN else (),
+        session_cookie=settings.SESSION_COOKIE_NAME if conf.VARY_ON_READ else None,
     )
 
 
@@ -293,7 +294,7 @@ def inventory() -> _core.Inventory:
 
 
 def _forget(*, setting: str, **kwargs: Any) -> None:
-    if setting == "VIEWCACHE" or setting.startswith(("CACHE", "SECRET_KEY")):
+    if setting == "VIEWCACHE" or setting.startswith(("CACHE", "SECRET_KEY", "SESSION_")):
         get.cache_clear()
         site.cache_clear()
         inventory.cache_clear()

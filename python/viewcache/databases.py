@@ -156,7 +156,8 @@ def is_late(connection: BaseDatabaseWrapper) -> bool:
     """Is what is read now as old as an earlier read of the transaction that is open?"""
     if not commit.in_transaction(connection):
         return False
-    has_read = bool(connection.__dict__.get(_READ))
+    # Without TRACK nobody knows.
+    has_read = bool(connection.__dict__.get(_READ, not conf.get().TRACK))
     if connection.vendor == "sqlite":
         options = connection.settings_dict.get("OPTIONS", {})
         # Who begins with the lock for writing is the only one who changes anything.

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from . import commit, page, reads, shared, slots
+from . import commit, page, reads, sessions, shared, slots
 from .policy import Area, Permission
 from .store import Entry
 from .visit import Visit, fault, visit_of
@@ -117,7 +117,7 @@ def visit_to_store(request: HttpRequest, area: Area) -> Visit | None:
 
 
 def entries(
-    visit: Visit, response: HttpResponseBase, permission: Permission | str
+    visit: Visit, request: HttpRequest, response: HttpResponseBase, permission: Permission | str
 ) -> list[Entry] | None:
     """What to set for this response; ``None``, with the reason on the visit, for nothing."""
     if isinstance(permission, str):
@@ -125,6 +125,9 @@ def entries(
         return None
     lease = visit.lease
     if lease is None or not isinstance(response, HttpResponse):
+        return None
+    if (reason := sessions.bind(request, visit, permission.cookies)) is not None:
+        visit.reason = reason
         return None
     if (dirty := commit.dirty()) and not dirty.isdisjoint(scope for scope, _ in lease.scopes):
         visit.reason = "written in this transaction"

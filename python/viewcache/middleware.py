@@ -26,7 +26,7 @@ from django.core.cache.backends.base import BaseCache
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from . import cache_status, conf, lease, pipeline, reads, stale
+from . import cache_status, conf, lease, pipeline, reads, sessions, stale
 from .policy import Area
 from .visit import STORE, comes
 
@@ -44,6 +44,8 @@ class _Middleware:
     def __init__(self, get_response: GetResponse) -> None:
         if get_response is None:
             raise ValueError("get_response must be provided.")
+        # A site that has not installed the app has pages, too.
+        sessions.connect()
         self.get_response = get_response
         self.cache_timeout: float | None = settings.CACHE_MIDDLEWARE_SECONDS
         self.page_timeout: float | None = None

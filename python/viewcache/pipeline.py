@@ -157,7 +157,7 @@ def _begin(request: HttpRequest, area: Area, patience: float) -> Visit | None:
         return visit
     site = conf.get()
     if site.VARY_ON_READ or site.AUDIT:
-        reads.watch(request, is_late=True)
+        reads.watch(request, is_late=True).visit = visit
     visit.store = request.__dict__.get(STORE, stores.of)(area.alias)
     try:
         visit.lookup = canonical.begin(request, key_prefix=area.key_prefix, only=area.query)
@@ -250,7 +250,7 @@ def store(request: HttpRequest, response: HttpResponseBase, area: Area) -> HttpR
         return response
 
     def put(permission: Permission | str) -> None:
-        entries = lease.entries(visit, response, permission)
+        entries = lease.entries(visit, request, response, permission)
         _put(visit, entries)
         listing.enlist(visit, request, entries)
         signals.made(request, visit)
@@ -273,7 +273,7 @@ async def astore(request: HttpRequest, response: HttpResponseBase, area: Area) -
         return store(request, response, area)
     told: list[Permission | str] = []
     response = policy.judge(request, response, area, told.append)
-    entries = lease.entries(visit, response, told[0]) if told else None
+    entries = lease.entries(visit, request, response, told[0]) if told else None
     await _aput(visit, entries)
     await listing.aenlist(visit, request, entries)
     if told:

@@ -38,6 +38,8 @@ from .watched import (
 if TYPE_CHECKING:
     from django.contrib.messages.storage.base import BaseStorage
 
+    from .visit import Visit
+
 #: Reads by these are judged by what came of them, not by themselves.
 _DJANGOS = frozenset(
     {
@@ -51,6 +53,7 @@ _DJANGOS = frozenset(
 _BETWEEN = (
     "viewcache.audited",
     "viewcache.reads",
+    "viewcache.sessions",
     "viewcache.watched",
     "django.utils.translation",
     "django.contrib.sessions",
@@ -86,6 +89,10 @@ class Reads:
     aside_token = False
     #: The cookies that the response set when it left the view, and its ``Vary``.
     left: tuple[frozenset[str], str] | None = None
+    #: The innermost visit of the request, whose page may show the session.
+    visit: Visit | None = None
+    #: The key of the session as the request named it, whatever became of it since.
+    session_key: str | None = None
     _messages_aside = False
 
     def __init__(self, *, is_late: bool = False) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -33,6 +33,12 @@ MOMENT_SECONDS = 24 * 60 * 60
 
 #: An entry to set: key, record, seconds.
 Entry = tuple[str, bytes, int]
+
+#: Seconds that a session's generation is kept: there are as many as visitors, and a cache without a
+#: bound would keep them for ever. Pages that are older find it gone, and are made anew.
+SESSION_SECONDS = 14 * 24 * 60 * 60
+#: How the core names the keys of those.
+_SESSION_KEYS = "viewcache.g1.s."
 
 #: What stands in place of a generation while the scope has none: no page of it is served or stored.
 CLOSED = "closed"
@@ -190,7 +196,7 @@ class Store:
     def claim(self, entries: Mapping[str, int]) -> dict[str, Any]:
         """Give absent generations a value, and read back what they have then."""
         for key, token in entries.items():
-            self._add(self.generations, key, token, None)
+            self._add(self.generations, key, token, _lifetime([key]))
         found = self._get_many(self.generations, list(entries))
         if damaged := _damaged(found, entries):
             self.renew(damaged)
@@ -374,7 +380,7 @@ class Store:
         if not self._native:
             return await self._run(self.claim, entries)
         for key, token in entries.items():
-            await self.generations.aadd(key, token, None)
+            await self.generations.aadd(key, token, _lifetime([key]))
         found = await self._aget_many(self.generations, list(entries))
         if damaged := _damaged(found, entries):
             await self.generations.aset_many(damaged, None)
@@ -532,11 +538,20 @@ def _is_generation(key: str, value: Any) -> bool:
     )
 
 
+def _lifetime(keys: Collection[str]) -> int | None:
+    """For how many seconds these generations are kept, which are written in one command."""
+    are_sessions = all(key.startswith(_SESSION_KEYS) for key in keys)
+    return SESSION_SECONDS if are_sessions and keys else None
+
+
 def _settling(entries: Mapping[str, Any]) -> tuple[Mapping[str, Any], int | None]:
     """What to write to expire, and for how many seconds."""
     seconds = conf.get().SETTLE_SECONDS
     if not seconds:
-        return entries, None
+        # A record of the expiry, if there is one, is no generation.
+        return entries, _lifetime(
+            [key for key, value in entries.items() if not isinstance(value, bytes)]
+        )
     # A second more: Memcached's clock ticks once a second.
     return dict.fromkeys(entries, CLOSED), math.ceil(seconds) + 1
 

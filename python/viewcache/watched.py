@@ -109,6 +109,7 @@ def watch_session(session: Any, reads: Reads) -> None:
         known = session.__dict__
         accessed, modified = known.pop("accessed", False), known.pop("modified", False)
         known[ATTRIBUTE] = reads
+        reads.session_key = key_of(session)
         session.__class__ = _watched_session(cast(Any, type(session)))
         known["_accessed"], known["_modified"] = accessed, modified
         if accessed:
@@ -117,8 +118,17 @@ def watch_session(session: Any, reads: Reads) -> None:
             reads.modified = reads.modified or "before the request was watched"
 
 
+def key_of(session: Any) -> str | None:
+    """The key of a session of Django's making, without a read being noted."""
+    return cast("str | None", session.__dict__.get("_SessionBase__session_key"))
+
+
 @cache
 def _watched_session(kind: Any) -> type[SessionBase]:
+    from . import sessions  # it needs what needs this module
+
+    sessions.follow(kind)
+
     class Watched(kind):  # type: ignore[misc]
         @property
         def accessed(self) -> bool:

@@ -8,6 +8,7 @@ use crate::key::{Fields, named};
 use crate::recipe::{Cookies, Known, Recipe};
 use crate::record::{self, Page, Slot, Windows};
 use crate::request::{Headers, Method, page_key};
+use crate::scope;
 
 /// Scopes that a page may carry beyond those of its path. A page with more is not cached: one
 /// that is cached but cannot be checked in one round trip is worse.
@@ -88,11 +89,15 @@ impl LookUp {
         }
     }
 
-    /// The lease: the recipe, widened by the scopes that were read, where no page is stored.
+    /// The lease: the recipe, widened by the scopes that were read, where no page is stored. A
+    /// session that was read makes its cookie a part of it: the next render asks for its scope.
     #[must_use]
     pub fn teach(&mut self, now: u64) -> Entry {
         let mut recipe = self.recipe().cloned().unwrap_or_default();
-        recipe = recipe.widened(&BTreeSet::new(), &Cookies::None, &self.remembered());
+        let reads_session = self.scopes.used().any(|one| scope::is_session(one.text()));
+        let cookie = self.site.session_cookie.clone().filter(|_| reads_session);
+        let cookies = Cookies::named(cookie.into_iter().collect());
+        recipe = recipe.widened(&BTreeSet::new(), &cookies, &self.remembered());
         self.write(recipe, now, RECIPE_MILLISECONDS)
     }
 
@@ -113,11 +118,14 @@ impl LookUp {
         self.recipe = Some(known);
     }
 
+    /// A session's scope is one visitor's: the cookie that is in the recipe leads to it.
     fn remembered(&self) -> BTreeSet<String> {
         let beyond_path = self.scopes.beyond_path().iter();
         beyond_path
-            .filter(|scope| scope.used || scope.remembered)
-            .map(|scope| scope.text().to_string())
+            .filter(|one| one.used || one.remembered)
+            .map(Scope::text)
+            .filter(|text| !scope::is_session(text))
+            .map(String::from)
             .collect()
     }
 

@@ -23,10 +23,12 @@ pub use lease::{Entry, Response, TAGS_LIMIT};
 pub use miss::Miss;
 pub use stale::Stale;
 
+use crate::cookie;
 use crate::guard::Guards;
 use crate::recipe::{Known, Memory, Recipe};
 use crate::record::Outline;
 use crate::request::{Headers, Method, Request, Site, page_key};
+use crate::scope;
 use scopes::{Scope, Scopes};
 
 /// What the cache had under the keys that were wanted.
@@ -250,6 +252,16 @@ impl LookUp {
         }
         for tag in &recipe.tags {
             self.scopes.of(tag);
+        }
+        // Who has a page of one session alone is bound to that session. A spelling of the cookie
+        // that Django reads otherwise names another scope here: what was read binds the page, too.
+        let cookie = self.site.session_of(&recipe.cookies);
+        let header = cookie.map(|name| (name, headers.cookies().read));
+        if let Some((name, header)) = &header
+            && let Some(session) = cookie::value(header, name)
+            && !session.is_empty()
+        {
+            self.scopes.of(&scope::of_session(session)).used = true;
         }
     }
 }

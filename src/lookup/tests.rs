@@ -599,3 +599,64 @@ fn what_an_older_secret_has_signed_is_served_while_it_is_a_fallback() {
     sign_with(&mut world, &["new"]);
     assert_eq!(world.look_up("", 0).0.miss(), Some(&Miss::Unsigned));
 }
+
+fn with_sessions(ignored: &[&str]) -> World {
+    let mut world = World::new();
+    let ignored = Globs::new(ignored.iter().map(ToString::to_string).collect());
+    let site = Site::new("", String::new(), ignored, query::Rules::default());
+    world.site = Arc::new(site.with_sessions(Some("sid".into())));
+    world
+}
+
+fn session() -> Cookies {
+    Cookies::Named(["sid".to_string()].into())
+}
+
+#[test]
+fn a_page_of_a_session_is_bound_to_it_in_one_trip() {
+    let mut world = with_sessions(&[]);
+    let scope = scope::of_session("anna");
+    let (mut lease, _) = world.look_up("sid=anna", 0);
+    lease.read(&[&scope]);
+    world.claim(&mut lease);
+    world.store(&mut lease, "sid=anna", session(), 0);
+    let (found, trips) = world.look_up("sid=anna", 0);
+    assert_eq!((found.hit().is_some(), trips), (true, 1));
+    assert!(found.recipe().unwrap().tags.is_empty());
+    let (other, _) = world.look_up("sid=bert", 0);
+    assert!(other.used_scopes().all(|(text, _)| text != scope));
+    world.expire(&scope);
+    let (found, _) = world.look_up("sid=anna", 0);
+    assert_eq!(found.miss(), Some(&Miss::Expired(scope)));
+}
+
+#[test]
+fn a_session_is_asked_for_where_the_recipe_names_its_cookie_only() {
+    let scopes = |cookies: Cookies, ignored: &[&str], cookie| {
+        let mut world = with_sessions(ignored);
+        let (mut lease, _) = world.look_up(cookie, 0);
+        world.claim(&mut lease);
+        world.store(&mut lease, cookie, cookies, 0);
+        let (found, _) = world.look_up(cookie, 0);
+        found.used_scopes().any(|(text, _)| scope::is_session(text))
+    };
+    assert!(scopes(session(), &[], "sid=anna"));
+    assert!(scopes(Cookies::All, &[], "sid=anna"));
+    assert!(!scopes(session(), &[], "sid="));
+    assert!(!scopes(session(), &[], "theme=dark"));
+    assert!(!scopes(theme(), &[], "sid=anna"));
+    assert!(!scopes(session(), &["s*"], "sid=anna"));
+}
+
+#[test]
+fn a_session_that_was_read_teaches_its_cookie() {
+    let mut world = with_sessions(&[]);
+    let (mut lease, _) = world.look_up("sid=anna", 0);
+    lease.read(&["tag:a".to_string(), scope::of_session("anna")]);
+    let (key, record, _) = lease.teach(0);
+    world.cache.bytes.insert(key, record);
+    let (found, _) = world.look_up("sid=anna", 0);
+    let recipe = found.recipe().unwrap();
+    assert_eq!(recipe.cookies, session());
+    assert_eq!(recipe.tags, ["tag:a".to_string()].into());
+}

@@ -74,7 +74,7 @@ mod _core {
     #[pymodule_export]
     use super::queries::{Plain, Queries, new_rows, row_scope, table_name};
     #[pymodule_export]
-    use super::scopes::{scope_of_tag, scopes_of_path, scopes_of_tree};
+    use super::scopes::{scope_of_session, scope_of_tag, scopes_of_path, scopes_of_tree};
     #[pymodule_export]
     use super::site::{Names, Site};
     #[pymodule_export]

@@ -16,6 +16,12 @@ pub fn scopes_of_tree(path: &str) -> PyResult<Vec<String>> {
     Ok(scope::of_tree(path)?)
 }
 
+/// The scope of the session with this key.
+#[pyfunction]
+pub fn scope_of_session(key: &str) -> String {
+    scope::of_session(key)
+}
+
 /// The scope of a tag.
 #[pyfunction]
 pub fn scope_of_tag(tag: &str) -> PyResult<String> {

@@ -1,5 +1,6 @@
 //! The site: what all of its keys share, and where a look-up begins.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pyo3::IntoPyObjectExt;
@@ -14,7 +15,7 @@ use crate::glob::Globs;
 use crate::guard::Guards;
 use crate::lookup as machine;
 use crate::query::Rules;
-use crate::recipe::Memory;
+use crate::recipe::{Cookies, Memory};
 use crate::request::{self, Method, Parts, Request};
 use crate::scope;
 use crate::signer::Signer;
@@ -100,7 +101,7 @@ impl Site {
 #[pymethods]
 impl Site {
     #[new]
-    #[pyo3(signature = (key_prefix, *, release, ignore_cookies, ignore_query, sort_query, memory_entries, memory_bytes, sign_with))]
+    #[pyo3(signature = (key_prefix, *, release, ignore_cookies, ignore_query, sort_query, memory_entries, memory_bytes, sign_with, session_cookie=None))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         key_prefix: &str,
@@ -111,6 +112,7 @@ impl Site {
         memory_entries: usize,
         memory_bytes: usize,
         sign_with: Vec<Vec<u8>>,
+        session_cookie: Option<String>,
     ) -> Self {
         let query = Rules {
             ignored: Globs::new(ignore_query),
@@ -119,7 +121,10 @@ impl Site {
         let site = request::Site::new(key_prefix, release, Globs::new(ignore_cookies), query);
         Self {
             guards: Arc::new(Guards::new(site.id, memory_entries)),
-            shared: Arc::new(site.signed(Signer::new(&sign_with))),
+            shared: Arc::new(
+                site.signed(Signer::new(&sign_with))
+                    .with_sessions(session_cookie),
+            ),
             memory: Arc::new(Memory::new(memory_entries, memory_bytes)),
             urls: Urls::new(memory_entries, memory_bytes),
         }
@@ -205,6 +210,12 @@ impl Site {
             .iter()
             .map(|scope| scope::key(&self.shared.id, scope))
             .collect()
+    }
+
+    /// Are pages of these cookies (`None` is all of them) told apart by the session's?
+    fn tells_sessions_apart(&self, cookies: Option<BTreeSet<String>>) -> bool {
+        let cookies = cookies.map_or(Cookies::All, Cookies::named);
+        self.shared.session_of(&cookies).is_some()
     }
 
     /// What to write to expire these scopes: their keys, each with a new generation.
