@@ -91,7 +91,8 @@ def expiry(scopes: list[str]) -> dict[str, Any]:
     """What to write to the cache to expire these scopes, with the record of it where it is on."""
     entries: dict[str, Any] = dict(conf.site().expiry(scopes))
     places = _places()
-    if not places or not entries:
+    # A session changes with every visitor's click: it would push all else out of the record.
+    if not places or all(scope.startswith("session:") for scope in scopes):
         return entries
     # All scopes have one generation, the name of the expiry.
     token = next(iter(entries.values()))

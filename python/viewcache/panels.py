@@ -138,7 +138,7 @@ def _why(visit: Visit) -> str:
     missed = visit.lookup.miss if visit.lookup is not None else None
     if missed is not None and visit.status in ("miss", "stored"):
         code, scope = missed
-        told = telling.MISSES.get(code, code).format(scope=scope)
+        told = telling.MISSES.get(code, code).format(scope=telling.scope_name(scope))
         is_refused = visit.status == "miss" and not visit.reason.startswith(code)
         refused = visit.reason if is_refused else ""
         return f"{told} Not stored: {telling.refusal(refused)}" if refused else told

@@ -157,7 +157,8 @@ def _lines(told: Explanation) -> Iterator[str]:
                 "has a generation" if item.has_generation else "no generation yet; a miss makes one"
             )
             where = f"; read at {_place(item.where)}" if item.where else ""
-            yield f"  {item.scope.ljust(width)}  {has}{where}"
+            whose = f"; {scope_name(item.scope)}" if item.scope.startswith("session:") else ""
+            yield f"  {item.scope.ljust(width)}  {has}{whose}{where}"
             if item.query:
                 yield f"  {' ' * width}  by {_value(item.query)}"
     if told.recipe_key:
@@ -183,14 +184,23 @@ def _verdict(told: Explanation) -> str:
     if told.answered and not told.asked_by:
         return f"NOT ASKED: the site answers {_answer(told.answered)} before the cache is asked."
     if told.verdict == "miss":
-        missed = MISSES.get(told.reason, told.reason).format(scope=told.scope)
+        missed = MISSES.get(told.reason, told.reason).format(scope=scope_name(told.scope))
         return f"MISS: {missed}{_until_error(told.page) if told.page else ''}"
     return f"NOT CACHED: {refusal(told.reason)}"
 
 
+def scope_name(scope: str | None) -> str:
+    """A scope as a person names it: nobody knows a session by its digest."""
+    return "the visitor's session" if scope and scope.startswith("session:") else str(scope)
+
+
 def _stale(page: Page, reason: str, scope: str | None) -> str:
     since = page.stale_since or page.expires_at
-    why = f"{scope} was softly expired" if reason == "soft-expired" else "its time was over"
+    why = (
+        f"{scope_name(scope)} was softly expired"
+        if reason == "soft-expired"
+        else "its time was over"
+    )
     left = since + page.stale_while_revalidate - time.time()
     return (
         f"STALE: {why} {_duration(time.time() - since)} ago. For another {_duration(left)} it is "

@@ -107,9 +107,10 @@ def test_what_was_agreed_to_is_expired(data: dict[str, Any], scopes: tuple[str, 
     def hear(scopes: tuple[str, ...], **kwargs: Any) -> None:
         heard.append(scopes)
 
+    agreed = client("expire_cachedpage")
     signals.pages_expired.connect(hear)
     try:
-        response = client("expire_cachedpage").post(EXPIRE, {**data, "post": "yes"}, follow=True)
+        response = agreed.post(EXPIRE, {**data, "post": "yes"}, follow=True)
     finally:
         signals.pages_expired.disconnect(hear)
     assert heard == [scopes]
