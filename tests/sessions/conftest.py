@@ -39,6 +39,10 @@ async def acart(request: HttpRequest) -> HttpResponse:
     return HttpResponse(f"cart {','.join(await request.session.aget('cart', []))}")
 
 
+def counted(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(f"{User.objects.count()} users, {','.join(request.session['cart'])}")
+
+
 def add(request: HttpRequest) -> HttpResponse:
     request.session["cart"] = [*request.session.get("cart", []), request.GET["p"]]
     return HttpResponse("added")
@@ -72,7 +76,7 @@ def shared(request: HttpRequest) -> HttpResponse:
 
 
 VIEWS: dict[str, Callable[..., Any]] = {
-    view.__name__: view for view in (cart, acart, add, aadd, who, out, say, said, shared)
+    view.__name__: view for view in (cart, acart, counted, add, aadd, who, out, say, said, shared)
 }
 
 

@@ -13,7 +13,7 @@ from backends import Backend
 from django.contrib.sessions.models import Session
 from django.core.cache import caches
 from django.core.management import call_command
-from django.db import transaction
+from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
 from viewcache import _core, conf, page, sessions
@@ -350,3 +350,36 @@ def test_an_engine_is_followed_once(settings: Any, kept: str) -> None:
     before = vars(store()).copy()
     sessions.connect()
     assert vars(store()) == before
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_first_page_of_a_session_is_kept(
+    settings: Any, kept: str, track: bool, way: str
+) -> None:
+    """Its generation is read just before the engine loads the data."""
+    shop = Shop(settings, way)
+    visitor = shop.visitor()
+    shop.get(visitor, "/add/?p=a")
+    url = "/acart/" if shop.is_async else "/cart/"
+    shop.get(visitor, url)
+    assert (shop.status, shop.reason) == ("stored", "")
+    shop.get(visitor, url)
+    assert shop.status == "hit"
+
+
+@pytest.mark.parametrize("kept", ["db", "cached_db"], indirect=True)
+def test_a_transaction_that_may_see_an_older_session(
+    settings: Any, kept: str, track: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it loads may be older than a generation that is read within."""
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "transaction_mode", "DEFERRED")
+    shop = Shop(settings)
+    visitor = shop.visitor()
+    shop.get(visitor, "/add/?p=a")
+    shop.get(visitor, "/counted/")
+    assert (shop.status, shop.reason) == ("miss", "session read before its generation")
+    for url in ("/counted/", "/cart/"):
+        assert shop.settle(visitor, url).endswith("a")
+    shop.get(visitor, "/add/?p=b", "post")
+    assert shop.get(visitor, "/counted/").endswith("a,b")
