@@ -156,8 +156,8 @@ def is_late(connection: BaseDatabaseWrapper) -> bool:
     """Is what is read now as old as an earlier read of the transaction that is open?"""
     if not commit.in_transaction(connection):
         return False
-    # Without TRACK nobody knows.
-    has_read = bool(connection.__dict__.get(_READ, not conf.get().TRACK))
+    # Without TRACK nobody has seen.
+    has_read = not conf.get().TRACK or bool(connection.__dict__.get(_READ))
     if connection.vendor == "sqlite":
         options = connection.settings_dict.get("OPTIONS", {})
         # Who begins with the lock for writing is the only one who changes anything.
