@@ -14,11 +14,11 @@ class ViewcacheConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import audited, checks, durable, outbox, queries, receivers, sessions
+        from . import audited, checks, durable, outbox, queries, receivers, session_engines
 
         checks.register()
         receivers.connect()
-        sessions.connect()
+        session_engines.connect()
         # Settings that are wrong are told by the checks, and to whoever asks for them.
         with suppress(ImproperlyConfigured):
             audited.connect()

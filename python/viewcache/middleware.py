@@ -26,7 +26,7 @@ from django.core.cache.backends.base import BaseCache
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from . import cache_status, conf, lease, pipeline, reads, sessions, stale
+from . import cache_status, conf, lease, pipeline, reads, session_engines, stale
 from .policy import Area
 from .visit import STORE, comes
 
@@ -45,7 +45,7 @@ class _Middleware:
         if get_response is None:
             raise ValueError("get_response must be provided.")
         # A site that has not installed the app has pages, too.
-        sessions.connect()
+        session_engines.connect()
         self.get_response = get_response
         self.cache_timeout: float | None = settings.CACHE_MIDDLEWARE_SECONDS
         self.page_timeout: float | None = None

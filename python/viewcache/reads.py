@@ -53,6 +53,7 @@ _DJANGOS = frozenset(
 _BETWEEN = (
     "viewcache.audited",
     "viewcache.reads",
+    "viewcache.session_engines",
     "viewcache.sessions",
     "viewcache.watched",
     "django.utils.translation",

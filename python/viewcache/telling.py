@@ -76,6 +76,20 @@ REFUSALS = {
     "Authorization": "the request carries Authorization, and the response is not public.",
     "Set-Cookie": "the response sets a cookie, so it belongs to one visitor.",
     "session modified": "the view changed the session, so the response belongs to one visitor.",
+    "session read before its generation": (
+        "the session was loaded before it could be known how fresh it is, by a middleware or in a "
+        "transaction; the next page is stored."
+    ),
+    "slot in a header": "a header shows a piece that is each visitor's own.",
+    "CSRF secret in the response": "the response shows the CSRF secret itself.",
+    "CSRF token in a header": "a header shows the CSRF token; only the body is filled in.",
+    "CSRF token in an attribute": "an attribute of the response holds the CSRF token.",
+    "CSRF token in an encoded body": "the body is encoded, so its CSRF token cannot be filled in.",
+    "CSRF token in a form that cannot be filled in": (
+        "the body shows the CSRF token in base64 or backwards; show it as it is."
+    ),
+    "CSP nonce in a header": "a header beside the policy shows the CSP nonce.",
+    "CSP nonce in an attribute": "an attribute of the response holds the CSP nonce.",
     "messages": "one-shot messages were shown or added; they are for one visitor, once.",
     "timeout 0": "its timeout is 0.",
     "no-generation": "the cache does not keep generations: is it the dummy cache, or down?",

@@ -118,6 +118,15 @@ def watch_session(session: Any, reads: Reads) -> None:
             reads.modified = reads.modified or "before the request was watched"
 
 
+_on_session: Callable[[Any], None] | None = None
+
+
+def on_session(told: Callable[[Any], None]) -> None:
+    """Have this function told of each class of sessions before the first of them is watched."""
+    global _on_session
+    _on_session = told
+
+
 def key_of(session: Any) -> str | None:
     """The key of a session of Django's making, without a read being noted."""
     return cast("str | None", session.__dict__.get("_SessionBase__session_key"))
@@ -125,9 +134,8 @@ def key_of(session: Any) -> str | None:
 
 @cache
 def _watched_session(kind: Any) -> type[SessionBase]:
-    from . import sessions  # it needs what needs this module
-
-    sessions.follow(kind)
+    if _on_session is not None:
+        _on_session(kind)
 
     class Watched(kind):  # type: ignore[misc]
         @property

@@ -16,7 +16,7 @@ from django.core.management import call_command
 from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
-from viewcache import _core, conf, page, sessions
+from viewcache import _core, conf, session_engines, shared
 from viewcache.store import Store
 
 from tests.sessions.conftest import Shop, key_of, store, use_engine
@@ -108,21 +108,21 @@ def test_a_change_between_the_load_and_the_store(
     shop = Shop(settings, way, middleware)
     visitor = shop.visitor()
     shop.get(visitor, "/add/?p=a")
-    made = page.cut
+    made = shared.cut
 
     def is_made() -> bool:
-        return page.cut is made
+        return shared.cut is made
 
     for item in "bcd":
         # The view has read the session; its response is about to be stored.
         def change(*args: Any, item: str = item) -> Any:
-            monkeypatch.setattr(page, "cut", made)
+            monkeypatch.setattr(shared, "cut", made)
             of_another = store()(key_of(visitor))
             of_another["cart"] = [*of_another["cart"], item]
             of_another.save()
             return made(*args)
 
-        monkeypatch.setattr(page, "cut", change)
+        monkeypatch.setattr(shared, "cut", change)
         url = f"/cart/?before={item}"
         # A first page is not stored where the session was read before the look-up.
         before = next(shown for _ in range(4) if (shown := shop.get(visitor, url)) and is_made())
@@ -346,9 +346,9 @@ def test_a_quoted_cookie_is_the_same_session(settings: Any, kept: str) -> None:
 
 
 def test_an_engine_is_followed_once(settings: Any, kept: str) -> None:
-    sessions.connect()
+    session_engines.connect()
     before = vars(store()).copy()
-    sessions.connect()
+    session_engines.connect()
     assert vars(store()) == before
 
 

@@ -28,9 +28,9 @@ before = set(sys.modules)
 _MIDDLEWARE = (
     *("_core", "activated", "asking", "backends", "breaker", "cache_status", "causes", "commit"),
     *("compat", "conf", "history", "hit_counts", "installed", "kinds", "lease", "listing"),
-    *("middleware", "outbox", "page", "pipeline", "policy", "reads", "request", "sessions"),
-    *("shared", "signals", "slots", "stale", "stampede", "store", "stores", "uri", "visit"),
-    "watched",
+    *("middleware", "outbox", "page", "pipeline", "policy", "reads", "request"),
+    *("session_engines", "sessions", "shared", "signals", "slots", "stale", "stampede"),
+    *("store", "stores", "uri", "visit", "watched"),
 )
 
 
