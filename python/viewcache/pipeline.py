@@ -45,9 +45,9 @@ logger = logging.getLogger("viewcache")
 
 _Made = TypeVar("_Made")
 
-#: Where the request of a hit carries what answered it, and that middleware has changed that.
-_ANSWERED = "_viewcache_answered"
-CHANGED = "_viewcache_changed"
+#: Where the response of a hit carries the body that it began with, and its request that middleware
+#: has changed that.
+_BODY, CHANGED = "_viewcache_body", "_viewcache_changed"
 
 # -- Look up --------------------------------------------------------------------------------------
 
@@ -228,7 +228,7 @@ def _answer(request: HttpRequest, visit: Visit) -> HttpResponse | None:
     else:
         visit.settle("hit")
         # Of one piece, so this is the body itself and no copy.
-        request.__dict__[_ANSWERED] = response.status_code, response.content
+        response.__dict__[_BODY] = response.content
         if (hits := HITS.get()) is not None:
             # Who has asked for the hits compares the body with what is sent.
             hits.append(visit)
@@ -302,13 +302,13 @@ def is_changed_since(request: HttpRequest, response: HttpResponseBase) -> bool:
     Has middleware changed the body of this hit? Then it has changed that of the stored page, too,
     and does it again with each hit.
     """
-    status, body = request.__dict__.get(_ANSWERED, (0, b""))
-    if response.streaming or (sent := cast(HttpResponse, response).content) is body:
+    # Another response, such as 304, has none.
+    body = response.__dict__.pop(_BODY, None)
+    if body is None or (sent := cast(HttpResponse, response).content) is body:
         return False
     return (
         sent != body
-        # Not another response, such as 304, nor the same one in a coding for this client.
-        and response.status_code == status
+        # Nor the same in a coding for this client.
         and "Content-Encoding" not in response.headers
         and not _is_kept_by_view(request)
     )

@@ -12,6 +12,7 @@ switched off in turn, and then it must find the old page.
 
 from __future__ import annotations
 
+import asyncio
 import types
 from collections.abc import Coroutine, Generator
 from contextlib import contextmanager
@@ -449,7 +450,9 @@ def at_another_time(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None
     time = types.SimpleNamespace(time=now, monotonic=now)
     for module in (pipeline, lease, stale, stampede, store, stores, visit):
         monkeypatch.setattr(module, "time", time)
-    monkeypatch.setattr(pipeline, "asyncio", types.SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(
+        pipeline, "asyncio", types.SimpleNamespace(**{**vars(asyncio), "sleep": sleep})
+    )
     for module in (expiry, stale):
         monkeypatch.setattr(module, "sync_to_async", in_this_thread)
     # Thousands of tracebacks would be kept for the report of a failure.
