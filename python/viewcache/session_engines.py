@@ -279,9 +279,12 @@ def follow(kind: Any) -> None:
 
 
 def connect() -> None:
-    """Follow the engine of the settings. One that cannot be imported is Django's to tell."""
+    """
+    Follow the engine of the settings. One that cannot be imported is Django's to tell; that of a
+    site without sessions, which is the database's by default, has no model.
+    """
     watched.on_session(follow)
-    with suppress(ImportError, AttributeError):
+    with suppress(ImportError, AttributeError, RuntimeError):
         engine: Any = import_module(settings.SESSION_ENGINE).SessionStore
         follow(engine)
         if hasattr(engine, "get_model_class"):
