@@ -181,7 +181,9 @@ def test_copies_are_djangos_own_and_hold_the_same(seen: Any, way: str, cookie: s
         assert copied.get("Cookie") == request.headers.get("Cookie")
         copied = COPIES[way](request.COOKIES)
         assert type(copied) is dict
-        assert copied == request.COOKIES == ({"a": "1"} if cookie else {})
+        assert copied == request.COOKIES
+        # Django 5.2 joins the cookies of an ASGI request by commas.
+        assert ("a" in copied) is bool(cookie)
         if way == "copy":
             assert type(COPIES[way](request.META)) is dict
 
