@@ -91,10 +91,10 @@ def read_generations_last() -> None:
     def later(making: Any, visit: Any, scopes: list[str], *, late: bool) -> None:
         put_off.append(lambda: bind(making, visit, scopes, late=False))
 
-    def first(visit: Any, response: Any, permission: Any) -> Any:
+    def first(*given: Any) -> Any:
         while put_off:
             put_off.pop()()
-        return entries(visit, response, permission)
+        return entries(*given)
 
     bindings.bind = later
     lease.entries = first
