@@ -2,35 +2,41 @@
 Draw where the time of a hit goes: docs/images/hit-*.svg, and flame.json, from which `run.py --docs`
 writes the shares.
 
-    python benches/flame.py                       local memory and Redis
+    python benches/flame.py                       all of them
     python benches/flame.py --seconds 5
 
-py-spy watches a program that does nothing but hits. It stops the program for each sample, so the
-answer of a server arrives while nobody waits for it: the wait is a little longer than it looks.
+py-spy stops a program for each sample, so the answer of a server arrives while nobody waits for it:
+the wait is a little longer than it looks.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
 import json
-import subprocess
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from time import monotonic
-from typing import Any
+from typing import NamedTuple
 
 from flamegraph import Stacks, folded, svg
 
 HERE = Path(__file__).resolve().parent
 IMAGES = HERE.parent / "docs" / "images"
-#: What the last run found: for each backend, the percent of each owner, and of the widest frames.
+#: What the last run found: for each case, the percent of each owner, and of the widest frames.
 SHARES = HERE / "flame.json"
-BACKENDS = {"locmem": "local memory", "redis": "Redis, through Django's RedisCache"}
+
+
+class Case(NamedTuple):
+    """Something to draw."""
+
+    title: str
+    #: The frame that does it: what is below is drawn.
+    root: str
+    #: What py-spy saw of it in so many seconds.
+    watch: Callable[[int], str]
+
 
 #: Whose the time is: its colour, and its name.
 OWNERS = {
@@ -38,12 +44,24 @@ OWNERS = {
     "ours": ("#f5b98e", "viewcache, Python"),
     "django": ("#86bd84", "Django"),
     "client": ("#8fb3d9", "the cache's client"),
-    "socket": ("#b9c0c9", "kernel and server"),
+    "server": ("#c3a5cf", "the web server"),
+    "socket": ("#b9c0c9", "kernel and waiting"),
     "other": ("#dddddd", "the loop around it"),
 }
 
-#: Samples in a second: so few that most hits are not stopped.
-RATE = 250
+
+def cases() -> dict[str, Case]:
+    """What is drawn, by the names of the pictures."""
+    sys.path.insert(0, str(HERE.parent / "tests"))
+    import spied
+
+    hit, handle = "hit (spied.py)", "SyncWorker.handle (gunicorn/workers/sync.py)"
+    redis = "Redis, through Django's RedisCache"
+    return {
+        "locmem": Case("local memory", hit, partial(spied.hits, "locmem")),
+        "redis": Case(redis, hit, partial(spied.hits, "redis")),
+        "early": Case("early, in gunicorn's workers", handle, spied.workers),
+    }
 
 
 def main() -> None:
@@ -51,89 +69,43 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seconds", type=int, default=30, help="for each backend")
-    parser.add_argument("--hits", choices=BACKENDS, help=argparse.SUPPRESS)
-    parser.add_argument("--location", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", type=int, default=30, help="for each picture")
     options = parser.parse_args()
-    if options.hits:
-        _hits(options.hits, options.location, options.seconds)
-        return
     found = {}
-    for backend, name in BACKENDS.items():
-        stacks = seen(folded(_watched(backend, options.seconds)))
-        title = f"A hit of 20 KB, {name}: {stacks.total():,} samples"
-        (IMAGES / f"hit-{backend}.svg").write_text(svg(stacks, title, OWNERS, owner))
-        found[backend] = {"shares": shares(stacks), "widest": widest(stacks)}
-        print(name, found[backend])
+    for name, case in cases().items():
+        stacks = seen(folded(case.watch(options.seconds)), case.root)
+        title = f"A hit of 20 KB, {case.title}: {stacks.total():,} samples"
+        (IMAGES / f"hit-{name}.svg").write_text(svg(stacks, title, OWNERS, owner))
+        found[name] = {
+            "title": case.title,
+            "shares": shares(stacks),
+            "widest": widest(stacks),
+        }
+        print(case.title, found[name])
     SHARES.write_text(json.dumps(found, indent=1) + "\n")
-
-
-# -- What is watched ------------------------------------------------------------------------------
-
-
-def hit(handler: Callable[[Any], Any], request: Any, close: Callable[[], None]) -> None:
-    """What is drawn: everything below this frame."""
-    handler(request)
-    close()  # as Django does at the end of each request
-
-
-def _hits(backend: str, location: str, seconds: int) -> None:
-    """The program that is watched."""
-    import project
-
-    project.set_up({backend: location}, CACHE_MIDDLEWARE_ALIAS=backend)
-    from django.core.cache import caches
-
-    view = project.View(20)
-    handler = project.chains(backend)["viewcache"](view)
-    close = caches[backend].close
-    end = monotonic() + seconds
-    # The requests that are ready would be looked through again and again.
-    gc.disable()
-    while monotonic() < end:
-        for request in [project.request() for _ in range(500)]:
-            hit(handler, request, close)
-    if view.calls != 1:
-        raise SystemExit(f"{view.calls} pages were rendered, so these were no hits")
-
-
-def _watched(backend: str, seconds: int) -> str:
-    """What py-spy saw of the hits, as text."""
-    sys.path.insert(0, str(HERE.parent / "tests"))
-    from servers import running
-
-    with ExitStack() as stack:
-        location = "" if backend == "locmem" else stack.enter_context(running(backend)).location
-        raw = Path(stack.enter_context(tempfile.TemporaryDirectory()), "stacks")
-        program = [sys.executable, __file__, "--hits", backend, "--seconds", str(seconds)]
-        # --idle: who waits for a server is not idle.
-        spy = [Path(sys.executable).with_name("py-spy"), "record", "--native", "--idle"]
-        spy += ["--rate", str(RATE), "--format", "raw", "--output", raw, "--nolineno"]
-        subprocess.run([*spy, "--", *program, "--location", location], check=True)
-        return raw.read_text()
 
 
 # -- What was seen --------------------------------------------------------------------------------
 
 
-def seen(stacks: Stacks) -> Stacks:
+def seen(stacks: Stacks, root: str) -> Stacks:
     """
-    The frames below a hit: those of Python, one for the compiled core, one for a system call.
+    The frames from this one on: those of Python, one for the compiled core, one for a system call.
 
     What else is compiled is the interpreter at the work of the frame that called it.
     """
     kept: Stacks = Counter()
     for stack, count in stacks.items():
-        names = list(_named(stack))
+        names = list(_named(stack, root))
         if names:
             kept[tuple(names)] += count
     return kept
 
 
-def _named(stack: tuple[str, ...]) -> Iterator[str]:
+def _named(stack: tuple[str, ...], root: str) -> Iterator[str]:
     inside = False
     for frame in stack:
-        inside = inside or frame.startswith("hit (")
+        inside = inside or frame == root
         if not inside:
             continue
         if "(viewcache/_core" in frame:
@@ -171,6 +143,7 @@ _OWNED = {
     "viewcache/": "ours",
     "django/": "django",
     "redis/": "client",
+    "gunicorn/": "server",
 }
 
 
@@ -198,13 +171,15 @@ def widest(stacks: Stacks, most: int = 8) -> dict[str, float]:
 
 _TEXT = """## Where a hit's time goes
 
-Drawn by `python benches/flame.py` with py-spy: 20 KB, six cookies, both middlewares and no others,
-the cache closed after each. Who called stands above whom it called; each frame is as wide as its
-share of the time. The standard library counts for whoever called it. py-spy stops the program for
-each sample, so the wait for a server is a little longer than it looks; where other programs want
-the processors, it is longer than it has to be: then read the row without it. Local memory has no
-client: what stands there is `viewcache/backends.py`, which reads Django's entries in the place of
-Django's own `get_many()`.
+Drawn by `python benches/flame.py` with py-spy: a page of 20 KB. In local memory and in Redis both
+middlewares and no others answer requests with six cookies, and the cache is closed after each;
+early hits are seen in gunicorn's workers, behind the default middleware, from the accepted
+connection to its end, while `wrk` asks. Who called stands above whom it called; each frame is as
+wide as its share of the time. The standard library counts for whoever called it. py-spy stops the
+program for each sample, so the wait for a server is a little longer than it looks; where other
+programs want the processors, it is longer than it has to be: then read the row without it. Local
+memory has no client: what stands there is `viewcache/backends.py`, which reads Django's entries in
+the place of Django's own `get_many()`.
 """
 
 
@@ -214,16 +189,16 @@ def section() -> Iterator[str]:
     yield _TEXT
     yield f"| percent of a hit | {' | '.join(name for _, name in OWNERS.values())} |"
     yield f"|{' --- |' * (1 + len(OWNERS))}"
-    for backend, parts in found.items():
-        yield _row(BACKENDS[backend], parts["shares"])
+    for parts in found.values():
+        yield _row(parts["title"], parts["shares"])
         if parts["shares"]["socket"]:
             alone = {who: part for who, part in parts["shares"].items() if who != "socket"}
-            yield _row("the same, without kernel and server", alone)
+            yield _row("the same, without kernel and waiting", alone)
     yield ""
-    for backend, name in BACKENDS.items():
-        yield f"![Flame graph of a hit: {name}](images/hit-{backend}.svg)\n"
+    for name, parts in found.items():
+        yield f"![Flame graph of a hit: {parts['title']}](images/hit-{name}.svg)\n"
         yield "The widest frames, without what they called:\n"
-        yield from (f"- `{frame}`: {part:g} %" for frame, part in found[backend]["widest"].items())
+        yield from (f"- `{frame}`: {part:g} %" for frame, part in parts["widest"].items())
         yield ""
 
 

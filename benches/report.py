@@ -195,12 +195,12 @@ _WAY = """## What stands in the way
 - **Early hits** leave out the request, the URL, the middleware and, where only Django listens, the
   two signals of a request; they judge the request, and check the page and its generations in the
   cache, where a bare view does nothing. On gunicorn the server takes most of the time: what is
-  asked there is nearly all that it gives without Django. In its worker the same code takes three
-  times what it takes in a loop (13 µs there, some 45 here), because the worker has slept before: a
-  quarter of its time it waits for a client to close the connection that it has answered, and then
-  for the next. So it does in a process alone that only waits for another to answer, unless both are
-  kept on one core, which never idles: a virtual core that has slept wakes slowly. And gunicorn
-  takes 2 µs for each header, of which a page behind the default middleware has nine and the bare
+  asked there is nearly all that it gives without Django (`no Django` in the table). The flame graph
+  of its workers shows what stands in the way: the kernel, gunicorn itself, and `close_graceful()`,
+  in which a worker waits until the client has closed the connection that it has answered;
+  viewcache's own part is the small one. After that wait the same code takes two to three times
+  what it takes in a loop, since the processor has slept or done something else. And gunicorn takes
+  2 to 3 µs for each header, of which a page behind the default middleware has nine and the bare
   view two.
 - **A miss and store** asks the installed Django whether the page may be stored, after it has been
   watched for what it reads; and it writes three entries where stock Django writes two: the page,
@@ -215,10 +215,11 @@ def _throughput(rows: list[Row]) -> Iterator[str]:
     if rows:
         yield "## Requests per second\n"
         yield "One cached page of 20 KB, two workers, asked by `wrk` on the same machine; a server"
-        yield "is started for each figure and the sites take turns. `bare` is a view that returns"
-        yield "the page, without middleware and without a cache; `no Django` is a function that"
-        yield 'only sends it, so as fast as the server gets here. "Over stock" is over stock'
-        yield "Django with the default middleware and Django's `RedisCache`.\n"
+        yield "is started for each figure and the sites take turns, those of which something is"
+        yield "wanted below three times as often as the others. `bare` is a view that returns the"
+        yield "page, without middleware and without a cache; `no Django` is a function that only"
+        yield 'sends it, so as fast as the server gets here. "Over stock" is over stock Django with'
+        yield "the default middleware and Django's `RedisCache`.\n"
         yield from _table(
             ["server", "site", "backend", "requests/s", "over the bare view", "over stock"],
             (

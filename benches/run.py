@@ -66,7 +66,7 @@ def _measure(options: argparse.Namespace, servers: dict[str, Server | None]):
         "tracked": lambda: cases.tracked(rounds),
         "import": lambda: cases.start(rounds),
         "throughput": lambda: throughput.rates(
-            servers, 2 if options.quick else 5, 2 if options.quick else 3
+            servers, 4 if options.quick else 9, 2 if options.quick else 3
         ),
     }
     # Servers take their time to start: that is no quick run.

@@ -41,6 +41,8 @@ RATES = {
 }
 #: The least over stock Django with the default middleware: of early hits, on granian.
 EARLY_OVER_STOCK = 4
+_EARLY = "granian", "viewcache, early hits", "django-vcache"
+_STOCK = "granian", "django, default middleware", "redis"
 
 
 class Verdict(NamedTuple):
@@ -103,6 +105,12 @@ def verdicts(rows: list[Row]) -> Iterator[Verdict]:
             yield Verdict(f"{what}: commands", sent, COMMANDS[row["case"]])
 
 
+def sites(server: str) -> set[tuple[str, str]]:
+    """The sites of this server that a target asks for or compares with, and their backends."""
+    bare = server, "bare", "locmem"
+    return {site[1:] for site in (*RATES, bare, _EARLY, _STOCK) if site[0] == server}
+
+
 def _rates(row: Row, alone: Row | None) -> Iterator[Verdict]:
     site = row["server"], row["package"], row["backend"]
 
@@ -113,7 +121,7 @@ def _rates(row: Row, alone: Row | None) -> Iterator[Verdict]:
 
     if (least := RATES.get(site)) is not None:
         yield at_least(least, "a bare view", "over_bare")
-    if site == ("granian", "viewcache, early hits", "django-vcache") and "over_stock" in row:
+    if site == _EARLY and "over_stock" in row:
         yield at_least(EARLY_OVER_STOCK, "stock Django", "over_stock")
 
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from urllib.request import urlopen
 
 import project
+import targets
 from measure import Spread, ratios
 from servers import Server
 
@@ -68,8 +69,20 @@ SITES = [
 ]
 
 
+class Site(NamedTuple):
+    """A site that is being served."""
+
+    url: str
+    #: The server's process: its workers are below it.
+    process: int
+
+
 def rates(servers: dict[str, Server | None], rounds: int, seconds: int) -> Iterator[Row]:
-    """Requests per second, as ratios over the bare view of the same round."""
+    """
+    Requests per second, as ratios over the bare view of the same round.
+
+    So many rounds are for the sites that a target asks for; the others take part in a third.
+    """
     if shutil.which("wrk") is None:
         print("left out: requests per second (wrk is not installed)")
         return
@@ -78,11 +91,14 @@ def rates(servers: dict[str, Server | None], rounds: int, seconds: int) -> Itera
             print(f"left out: {name} (not installed)")
             continue
         sites = [site for site in SITES if _is_there(site[1], servers)]
-        found: dict[tuple[str, str], list[float]] = {site: [] for site in sites}
-        for _ in range(rounds):
+        asked_for = targets.sites(name)
+        #: By the number of the round.
+        found: dict[tuple[str, str], dict[int, float]] = {site: {} for site in sites}
+        for number in range(rounds):
             for site in sites:
-                with _serving(kind, *site, _location(site[1], servers)) as url:
-                    found[site].append(_rate(url, kind.connections, seconds))
+                if site in asked_for or number % 3 == 0:
+                    with serving(kind, *site, _location(site[1], servers)) as served:
+                        found[site][number] = _rate(served.url, kind.connections, seconds)
             sites.append(sites.pop(0))
         bare = found["bare", "locmem"]
         stock = found.get(("django, default middleware", "redis"))
@@ -92,12 +108,18 @@ def rates(servers: dict[str, Server | None], rounds: int, seconds: int) -> Itera
                 "server": name,
                 "package": site,
                 "backend": backend,
-                "rate": asdict(Spread.of(rate)),
-                "over_bare": asdict(ratios(rate, bare)),
+                "rate": asdict(Spread.of(list(rate.values()))),
+                "over_bare": asdict(_ratios(rate, bare)),
             }
             if stock is not None:
-                row["over_stock"] = asdict(ratios(rate, stock))
+                row["over_stock"] = asdict(_ratios(rate, stock))
             yield row
+
+
+def _ratios(of: dict[int, float], over: dict[int, float]) -> Spread:
+    """Over the other in the rounds in which both took part."""
+    both = of.keys() & over.keys()
+    return ratios([of[number] for number in both], [over[number] for number in both])
 
 
 def _group(backend: str) -> str:
@@ -118,7 +140,8 @@ def _location(backend: str, servers: dict[str, Server | None]) -> str:
 
 
 @contextmanager
-def _serving(kind: Kind, site: str, backend: str, location: str) -> Iterator[str]:
+def serving(kind: Kind, site: str, backend: str, location: str) -> Iterator[Site]:
+    """A server of this kind, until the end of the block."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port = probe.getsockname()[1]
@@ -139,7 +162,7 @@ def _serving(kind: Kind, site: str, backend: str, location: str) -> Iterator[str
     url = f"http://{HOST}:{port}/blog/posts/1/"
     try:
         _wait(url, process)
-        yield url
+        yield Site(url, process.pid)
     finally:
         process.terminate()
         process.wait(20)
@@ -158,12 +181,15 @@ def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
             time.sleep(0.1)
 
 
+def asking(url: str, connections: int, seconds: int) -> list[str]:
+    """The command that asks for this page."""
+    return ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", url]
+
+
 def _rate(url: str, connections: int, seconds: int) -> float:
     """Requests per second, after a second in which every worker comes to know the page."""
     for duration in (1, seconds):
-        said = subprocess.check_output(
-            ["wrk", "-t1", f"-c{connections}", f"-d{duration}s", url], text=True
-        )
+        said = subprocess.check_output(asking(url, connections, duration), text=True)
     if wrong := re.search(r"Non-2xx or 3xx responses: \d+", said):
         raise RuntimeError(f"{url}: {wrong[0]}")
     found = re.search(r"Requests/sec:\s+([\d.]+)", said)
