@@ -21,6 +21,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
+from django.apps import apps
 from django.conf import settings
 from django.core.signals import setting_changed
 from django.db import DEFAULT_DB_ALIAS, connections, router
@@ -278,12 +279,21 @@ def follow(kind: Any) -> None:
                 setattr(kind, found, method)
 
 
+#: The engine that is followed.
+_connected = ""
+
+
 def connect() -> None:
     """
     Follow the engine of the settings. One that cannot be imported is Django's to tell; that of a
     site without sessions, which is the database's by default, has no model.
     """
+    global _connected
     watched.on_session(follow)
+    # Each ``cache_page`` asks, and may do so before there are models.
+    if _connected == settings.SESSION_ENGINE or not apps.models_ready:
+        return
+    _connected = settings.SESSION_ENGINE
     with suppress(ImportError, AttributeError, RuntimeError):
         engine: Any = import_module(settings.SESSION_ENGINE).SessionStore
         follow(engine)

@@ -5,6 +5,8 @@ costs nobody else a page.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from io import StringIO
 from typing import Any
 
@@ -350,6 +352,18 @@ def test_an_engine_is_followed_once(settings: Any, kept: str) -> None:
     before = vars(store()).copy()
     session_engines.connect()
     assert vars(store()) == before
+
+
+def test_a_view_may_be_decorated_before_there_are_models() -> None:
+    program = (
+        "from django.conf import settings\n"
+        "apps = ['django.contrib.contenttypes', 'django.contrib.sessions']\n"
+        "settings.configure(INSTALLED_APPS=apps)\n"
+        "from viewcache.decorators import cache_page\n"
+        "cache_page(60)(print)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("way", WAYS)
