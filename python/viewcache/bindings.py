@@ -36,6 +36,8 @@ _tables_read: dict[str, None] = {}
 _TABLES_ASKED = 256
 #: Scopes of which a page may have only so many (``TRACK_ROWS``).
 _NAMED = ("row:", "value:")
+#: Why a page is not stored that shows what nobody else sees yet.
+READ_ITS_OWN = "read what this transaction has written"
 
 
 class Making:
@@ -203,7 +205,7 @@ def read(
                 reason = f"query reads {name}, which is no table"
     if written and not commit.dirty().isdisjoint(with_tables):
         # Nobody else sees it yet, and after a rollback nobody ever does.
-        reason = "read what this transaction has written"
+        reason = READ_ITS_OWN
     making.read.update(dict.fromkeys(with_tables[1:]))
     making.blind = making.blind or reason or ""
     # What a transaction reads after its first read is as old as that one.

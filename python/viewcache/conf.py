@@ -153,8 +153,9 @@ def django(name: str) -> Any:
         return getattr(settings, name)
 
 
-#: Seconds (RFC 9111 section 1.2.2 has caches count as far as this), and whatever is counted.
-_LARGEST = 2**31 - 1
+#: Seconds are less than these, as far as RFC 9111 section 1.2.2 has caches count, and so is
+#: whatever is counted.
+BEYOND = 2**31
 
 
 def _check(name: str, value: Any) -> Any:
@@ -212,13 +213,13 @@ def _check(name: str, value: Any) -> Any:
             | "STALE_WHILE_REVALIDATE"
             | "STALE_IF_ERROR"
         ):
-            largest = sys.maxsize if name == "MEMORY_BYTES" else _LARGEST
+            largest = sys.maxsize if name == "MEMORY_BYTES" else BEYOND - 1
             expected = f"a whole number, 0 or more and at most {largest}"
             if type(value) is int and 0 <= value <= largest:
                 return value
         case "BROWSER_SECONDS":
             expected = "a whole number of seconds, 0 or more, or None"
-            if value is None or (type(value) is int and 0 <= value <= _LARGEST):
+            if value is None or (type(value) is int and 0 <= value < BEYOND):
                 return value
         case _:
             expected = "a string"

@@ -12,15 +12,14 @@ from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from . import _core, cache_status, lease, pipeline, stale
+from . import _core, cache_status, conf, lease, pipeline, stale
 from .middleware import CacheMiddleware
 from .policy import Area
 
 View = TypeVar("View", bound=Callable[..., Any])
 
-#: Seconds, less than these: ``Expires`` is a date, and there is none after the year 9999; of deltas
-#: RFC 9111 section 1.2.2 has caches count as far as that.
-_LONGEST, _LONGEST_STALE = 10**11, 2**31
+#: Seconds, less than these: ``Expires`` is a date, and there is none after the year 9999.
+_LONGEST = 10**11
 
 
 def cache_page(
@@ -62,8 +61,8 @@ def cache_page(
     ):
         if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int)):
             raise TypeError(f"{name} is {seconds!r}; expected a whole number of seconds, or None.")
-        if seconds is not None and not 0 <= seconds < _LONGEST_STALE:
-            raise ValueError(f"{name} is {seconds!r}; expected 0 to {_LONGEST_STALE - 1} seconds.")
+        if seconds is not None and not 0 <= seconds < conf.BEYOND:
+            raise ValueError(f"{name} is {seconds!r}; expected 0 to {conf.BEYOND - 1} seconds.")
     names = None if cookies is None else frozenset(cookies)
     allowed = None if query is None else _core.Names(query)
 

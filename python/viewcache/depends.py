@@ -4,15 +4,14 @@ What a database does not know: pages that depend on something else, or on the cl
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 
 from django.db.models import Model
 from django.http import HttpRequest
 from django.utils import timezone
 
-from . import _core, bindings, lease, policy
-from .scopes import name_of
+from . import bindings, lease, policy
+from .scopes import of_tags
 
 
 def depends_on(*names: str | Model | type[Model]) -> None:
@@ -25,7 +24,7 @@ def depends_on(*names: str | Model | type[Model]) -> None:
     that knows which page is being made; else, and where no page is, it does nothing. Raises
     ``ValueError`` for what is no tag.
     """
-    scopes = _scopes(names)
+    scopes = of_tags(names)
     visit = bindings.visit_of_context(scopes)
     if visit is not None:
         lease.read(visit, scopes)
@@ -33,14 +32,10 @@ def depends_on(*names: str | Model | type[Model]) -> None:
 
 async def adepends_on(*names: str | Model | type[Model]) -> None:
     """As ``depends_on``, for async code."""
-    scopes = _scopes(names)
+    scopes = of_tags(names)
     visit = bindings.visit_of_context(scopes)
     if visit is not None:
         await lease.aread(visit, scopes)
-
-
-def _scopes(names: Iterable[str | Model | type[Model]]) -> list[str]:
-    return [_core.scope_of_tag(name_of(name)) for name in names]
 
 
 def expires_at(request: HttpRequest, moment: datetime) -> None:

@@ -102,10 +102,6 @@ def _environ(request: HttpRequest) -> dict[str, Any]:
     }
 
 
-#: Why ``bindings`` refuses a page that reads what its own transaction has written.
-_READ_ITS_OWN = "read what this transaction has written"
-
-
 class _DryStore(Store):
     """The cache, read only. What would be written is noted."""
 
@@ -223,7 +219,7 @@ class _Run:
             self._expires_itself(sql, found, place)
             if connection.in_atomic_block:
                 self.uncommitted.append((sql, scopes, place))
-        elif visit.reason == _READ_ITS_OWN:
+        elif visit.reason == bindings.READ_ITS_OWN:
             for earlier in self.uncommitted:
                 self._expires_itself(*earlier)
 

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 from . import conf
 from .causes import Cause, cause
+from .sessions import is_session
 from .store import Store
 
 #: Scopes and causes of one expiry that its record names; texts are cut where they are told.
@@ -92,7 +93,7 @@ def expiry(scopes: list[str]) -> dict[str, Any]:
     entries: dict[str, Any] = dict(conf.site().expiry(scopes))
     places = _places()
     # A session changes with every visitor's click: it would push all else out of the record.
-    if not places or all(scope.startswith("session:") for scope in scopes):
+    if not places or all(map(is_session, scopes)):
         return entries
     # All scopes have one generation, the name of the expiry.
     token = next(iter(entries.values()))

@@ -22,11 +22,11 @@ def databases(caches: Iterable[BaseCache]) -> set[str]:
 
 
 def is_database(backend: BaseCache) -> bool:
-    return is_table(cast(Any, type(backend)))
+    return _is_table(cast(Any, type(backend)))
 
 
 @cache
-def is_table(kind: type) -> bool:
+def _is_table(kind: type) -> bool:
     """Is it Django's database cache? Each request asks: of each class it is found out once."""
     names = ((each.__module__, each.__name__) for each in kind.__mro__)
     return ("django.core.cache.backends.db", "BaseDatabaseCache") in names

@@ -48,9 +48,6 @@ class Area(NamedTuple):
     stale_if_error: int | None = None
 
 
-#: Seconds; what is longer is as long (RFC 9111 section 1.2.2).
-_LONGEST = 2**31
-
 #: Where a request keeps the moment from which on its page is old.
 _ENDS = "_viewcache_ends"
 #: Where a response carries why it is not stored, once browsers were told how long to keep it.
@@ -317,7 +314,7 @@ def _windows(
         ("stale_if_error", said[1], area.stale_if_error, site.STALE_IF_ERROR),
     ):
         seconds = own if own is not None else of_site if of_view is None else of_view
-        seconds = min(seconds, _LONGEST if left is None else max(0, left))
+        seconds = min(seconds, conf.BEYOND if left is None else max(0, left))
         told = site.BROWSER_SECONDS is None and not slots.is_private(response)
         if own is None and seconds and told:
             patch_cache_control(response, **{name: seconds})

@@ -22,7 +22,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import ManyToManyField, ManyToManyRel, Model, signals
 from django.utils.module_loading import import_string
 
-from . import _core, compat, conf, expiry, scopes
+from . import compat, conf, expiry, scopes
 
 logger = logging.getLogger("viewcache.expiry")
 
@@ -233,10 +233,7 @@ def _label(model: type[Model]) -> str:
 def scopes_of(instance: Model) -> list[str]:
     """What to expire for this instance. A fault of the site's own callable is logged."""
     model = type(instance)
-    own = [
-        _core.scope_of_tag(scopes.name_of(instance)),
-        _core.scope_of_tag(scopes.name_of(model)),
-    ]
+    own = scopes.of_tags([instance, model])
     try:
         urls = _callable(_label(model))
         if urls is None:

@@ -4,6 +4,7 @@ From what a person names (a path, a URL, an object, a model) to the scopes of it
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
@@ -27,6 +28,11 @@ def name_of(item: str | Model | type[Model]) -> str:
     raise ValueError(
         f"{item!r} is not a tag. Give a string such as 'post:12', a model, or an instance of one."
     )
+
+
+def of_tags(items: Iterable[str | Model | type[Model]]) -> list[str]:
+    """The scopes of these tags, objects and models. Raises ``ValueError`` for anything else."""
+    return [_core.scope_of_tag(name_of(item)) for item in items]
 
 
 def text(path: object) -> str:

@@ -17,6 +17,11 @@ from .visit import Visit
 LOADED = "_viewcache_loaded"
 
 
+def is_session(scope: str) -> bool:
+    """Is this the scope of a session?"""
+    return scope.startswith("session:")
+
+
 def bind(request: HttpRequest, visit: Visit, cookies: Collection[str] | None) -> str | None:
     """
     Bind the page, which is told apart by these cookies, to the session that it has read. Returns

@@ -12,7 +12,7 @@ from asgiref.sync import iscoroutinefunction
 from django.db.models import Model
 from django.http import HttpRequest
 
-from . import _core, lease, reads, scopes
+from . import lease, reads, scopes
 from .visit import Visit, expect, visit_of
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -30,14 +30,14 @@ def tag(request: HttpRequest, *tags: str | Model | type[Model]) -> bool:
     not guarded, and must be read again. (The first request of a URL gets True, later ones know the
     tags of the URL beforehand.) Raises ``ValueError`` for what is no tag.
     """
-    read = [_core.scope_of_tag(scopes.name_of(item)) for item in tags]
+    read = scopes.of_tags(tags)
     visit = _visit(request)
     return visit is not None and lease.read(visit, read)
 
 
 async def atag(request: HttpRequest, *tags: str | Model | type[Model]) -> bool:
     """As ``tag``, for async views."""
-    read = [_core.scope_of_tag(scopes.name_of(item)) for item in tags]
+    read = scopes.of_tags(tags)
     visit = _visit(request)
     return visit is not None and await lease.aread(visit, read)
 

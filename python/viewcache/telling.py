@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from . import conf
+from .sessions import is_session
 
 if TYPE_CHECKING:
     from .explanation import (
@@ -171,7 +172,7 @@ def _lines(told: Explanation) -> Iterator[str]:
                 "has a generation" if item.has_generation else "no generation yet; a miss makes one"
             )
             where = f"; read at {_place(item.where)}" if item.where else ""
-            whose = f"; {scope_name(item.scope)}" if item.scope.startswith("session:") else ""
+            whose = f"; {scope_name(item.scope)}" if is_session(item.scope) else ""
             yield f"  {item.scope.ljust(width)}  {has}{whose}{where}"
             if item.query:
                 yield f"  {' ' * width}  by {_value(item.query)}"
@@ -205,7 +206,7 @@ def _verdict(told: Explanation) -> str:
 
 def scope_name(scope: str | None) -> str:
     """A scope as a person names it: nobody knows a session by its digest."""
-    return "the visitor's session" if scope and scope.startswith("session:") else str(scope)
+    return "the visitor's session" if scope and is_session(scope) else str(scope)
 
 
 def _stale(page: Page, reason: str, scope: str | None) -> str:

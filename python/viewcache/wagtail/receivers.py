@@ -21,7 +21,7 @@ from wagtail.signals import page_published, page_unpublished, post_page_move
 
 from viewcache import _core
 from viewcache.expiry import logger, on_commit
-from viewcache.scopes import name_of
+from viewcache.scopes import of_tags
 
 from .pages import Page, Pages, model_tags
 
@@ -225,7 +225,7 @@ def _object_changed(sender: Any, instance: Any, **kwargs: Any) -> None:
         if not kwargs.get("created"):
             _site_changed(sender, instance, **kwargs)
     elif _is_chosen(instance):
-        scopes = [_core.scope_of_tag(name_of(item)) for item in (instance, type(instance))]
+        scopes = of_tags([instance, type(instance)])
         _expire([*scopes, *Pages().showing([instance])], kwargs.get("using"))
 
 
