@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, Client
 from django.urls import path
-from viewcache import pipeline
+from viewcache import pipeline, signals
 from viewcache.decorators import cache_page
 
 UPDATE = "viewcache.middleware.UpdateCacheMiddleware"
@@ -124,3 +124,21 @@ def visit_of() -> Callable[[Any], tuple[str, str]]:
 @pytest.fixture
 def counted() -> type[Counted]:
     return Counted
+
+
+@pytest.fixture
+def expired() -> Iterator[Callable[[], set[str]]]:
+    """The scopes that were expired since it was last asked."""
+    scopes: set[str] = set()
+
+    def note(sender: object, scopes: Any = (), into: set[str] = scopes, **kwargs: Any) -> None:
+        into.update(scopes)
+
+    def told() -> set[str]:
+        found = set(scopes)
+        scopes.clear()
+        return found
+
+    signals.pages_expired.connect(note)
+    yield told
+    signals.pages_expired.disconnect(note)

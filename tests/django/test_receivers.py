@@ -16,30 +16,12 @@ from django.db import connection
 from django.db.models.deletion import Collector
 from django.db.models.signals import post_save
 from django.test.utils import CaptureQueriesContext
-from viewcache import receivers, signals
+from viewcache import receivers
 from viewcache.models import PendingExpiry
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Expired = Callable[[], set[str]]
-
-
-@pytest.fixture
-def expired() -> Iterator[Expired]:
-    """The scopes that were expired since it was last asked."""
-    scopes: set[str] = set()
-
-    def note(sender: object, scopes: Any = (), into: set[str] = scopes, **kwargs: Any) -> None:
-        into.update(scopes)
-
-    def told() -> set[str]:
-        found = set(scopes)
-        scopes.clear()
-        return found
-
-    signals.pages_expired.connect(note)
-    yield told
-    signals.pages_expired.disconnect(note)
 
 
 @contextmanager

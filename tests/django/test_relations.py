@@ -11,7 +11,7 @@ import pytest
 from django.db import connections, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test.utils import CaptureQueriesContext, isolate_apps
-from viewcache import receivers, signals
+from viewcache import receivers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -87,24 +87,6 @@ def database(shop: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Itera
         other.close()
         del connections.databases["other"]
         del connections["other"]
-
-
-@pytest.fixture
-def expired(database: str) -> Iterator[Callable[[], set[str]]]:
-    """The scopes that were expired since it was last asked."""
-    scopes: set[str] = set()
-
-    def note(scopes: Any, into: set[str] = scopes, **kwargs: Any) -> None:
-        into.update(scopes)
-
-    def told() -> set[str]:
-        found = set(scopes)
-        scopes.clear()
-        return found
-
-    signals.pages_expired.connect(note)
-    yield told
-    signals.pages_expired.disconnect(note)
 
 
 @pytest.fixture(autouse=True)
