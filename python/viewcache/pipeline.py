@@ -22,7 +22,6 @@ from django.http.response import HttpResponseBase
 from django.urls import Resolver404, resolve
 
 from . import (
-    _core,
     commit,
     conf,
     hit_counts,
@@ -38,7 +37,7 @@ from . import (
 )
 from . import request as canonical
 from .policy import Area, Permission
-from .store import Entry, NotTextError
+from .store import Entry
 from .visit import AUDIT, HITS, STORE, Visit, begin, fault, looks_up, miss, visit_of
 
 logger = logging.getLogger("viewcache")
@@ -80,8 +79,9 @@ def look_up(request: HttpRequest, area: Area) -> HttpResponse | None:
             if (pause := wait.pause(store.holder(turn), lookup.recipe_key)) is None:
                 break
             time.sleep(pause)
-            lookup = _look_again(visit)
-    except NotTextError:
+            lookup = visit.look_again()
+    except UnicodeEncodeError:
+        # A header's, of the request. What a backend cannot decode is none of these.
         visit.refuse("text that is no text")
         return None
     except Exception as error:
@@ -122,8 +122,9 @@ async def alook_up(request: HttpRequest, area: Area) -> HttpResponse | None:
             if (pause := wait.pause(await store.aholder(turn), lookup.recipe_key)) is None:
                 break
             await asyncio.sleep(pause)
-            lookup = _look_again(visit)
-    except NotTextError:
+            lookup = visit.look_again()
+    except UnicodeEncodeError:
+        # A header's, of the request. What a backend cannot decode is none of these.
         visit.refuse("text that is no text")
         return None
     except Exception as error:
@@ -173,14 +174,6 @@ def _begin(request: HttpRequest, area: Area, patience: float) -> Visit | None:
         if visit.tags:
             visit.lookup.read(visit.tags)
     return visit
-
-
-def _look_again(visit: Visit) -> _core.LookUp:
-    try:
-        return visit.look_again()
-    except UnicodeError as error:
-        # Another request has taught the recipe a header that this one cannot be asked for.
-        raise NotTextError from error
 
 
 def _takes_turns(request: HttpRequest, visit: Visit) -> bool:

@@ -51,13 +51,6 @@ class UnconfirmedError(Exception):
     """The cache did not confirm that an expiry was written."""
 
 
-class NotTextError(UnicodeError):
-    """The request holds text that cannot be encoded. It is no fault of the cache."""
-
-    def __init__(self) -> None:
-        super().__init__("A header of the request holds text that cannot be encoded.")
-
-
 class Store:
     """
     The cache of the pages, and the one where generations live: always that of
@@ -105,14 +98,11 @@ class Store:
     # -- Sync -------------------------------------------------------------------------------------
 
     def answer(self, lookup: _core.LookUp) -> None:
-        """Fetch what this look-up wants, until it is over. Raises ``NotTextError``."""
+        """Fetch what this look-up wants, until it is over."""
         while True:
             found = self.fetch(*lookup.wanted())
-            try:
-                if not lookup.receive(found, time.time()):
-                    return
-            except UnicodeError as error:
-                raise NotTextError from error
+            if not lookup.receive(found, time.time()):
+                return
 
     def fetch(self, pages: Sequence[str], generations: Sequence[str]) -> dict[str, Any]:
         """
@@ -347,11 +337,8 @@ class Store:
         """As ``answer``."""
         while True:
             found = await self.afetch(*lookup.wanted())
-            try:
-                if not lookup.receive(found, time.time()):
-                    return
-            except UnicodeError as error:
-                raise NotTextError from error
+            if not lookup.receive(found, time.time()):
+                return
 
     async def afetch(self, pages: Sequence[str], generations: Sequence[str]) -> dict[str, Any]:
         """As ``fetch``."""

@@ -12,7 +12,7 @@ from typing import Any
 from django.core.signals import setting_changed
 
 from . import _core, backends
-from .store import NotTextError, Store
+from .store import Store
 
 
 class _LocalStore(Store):
@@ -25,11 +25,7 @@ class _LocalStore(Store):
         self._memory = memory
 
     def answer(self, lookup: _core.LookUp) -> None:
-        try:
-            is_answered = lookup.answer(self._memory, time.time())
-        except UnicodeError as error:
-            raise NotTextError from error
-        if not is_answered:
+        if not lookup.answer(self._memory, time.time()):
             super().answer(lookup)
 
     async def aanswer(self, lookup: _core.LookUp) -> None:
