@@ -94,12 +94,12 @@ def read(pages: Iterable[str]) -> dict[str, int]:
     The hits of the pages with these keys, of those that had any. Raises what the cache raises.
     """
     wanted = list(pages) if is_on() else []
-    cache = Store().generations
+    store = Store()
     counts: dict[str, int] = {}
     for start in range(0, len(wanted), _BATCH):
         some = wanted[start : start + _BATCH]
         keys = _keys(some)
-        found = cache.get_many(keys)
+        found = store.fetch([], keys)
         counts |= {
             page: found[key]
             for page, key in zip(some, keys, strict=True)

@@ -89,11 +89,11 @@ def read(patterns: Sequence[_core.UrlPattern] = ()) -> Inventory:
             "VIEWCACHE['INVENTORY'] is 0: nobody notes which pages are cached. Give it a number of "
             "places, such as 50_000."
         )
-    cache = Store().generations
+    store = Store()
     taken = 0
     pages: dict[str, Listed] = {}
     for start in range(0, table.places, _PLACES):
-        found = dict(cache.get_many(table.keys(start, start + _PLACES)))
+        found = store.fetch([], table.keys(start, start + _PLACES))
         taken += len(found)
         for entry in _core.inventory_entries(found, patterns):
             listed = Listed(*entry)

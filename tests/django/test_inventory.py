@@ -12,7 +12,7 @@ from unittest import mock
 
 import pytest
 import viewcache
-from backends import ASYNC
+from backends import ASYNC, write_raw
 from django.core.cache import cache, caches
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
@@ -20,7 +20,7 @@ from django.test import RequestFactory
 from django.urls import path
 from hypothesis import given
 from hypothesis import strategies as st
-from viewcache import _core, conf, inventory
+from viewcache import _core, conf, hit_counts, inventory
 from viewcache.decorators import cache_page
 from viewcache.store import Store
 
@@ -69,6 +69,26 @@ def test_every_way_lists_its_pages(cached: Any, counted: Any) -> None:
         get(url)
     assert listed() == ["/a/", "/b/?x=1", "/b/?x=2", "/café/?q=%C3%BC%201"]
     assert [page.origin for page in inventory.read().pages] == ["http://testserver"] * 4
+
+
+@every_backend
+def test_an_entry_that_cannot_be_decoded_hides_no_other(backend: Backend, settings: Any) -> None:
+    settings.VIEWCACHE = {"INVENTORY": 8, "COUNT_HITS": True}
+    for _ in range(2):
+        get("/a/")
+    hit_counts.write()
+    places = conf.inventory().keys(0, 8)
+    [taken] = backend.cache.get_many(places)
+    damaged = next(place for place in places if place != taken)
+    # The file has to be there before its bytes are replaced.
+    backend.cache.set(damaged, 1, 600)
+    write_raw(backend, damaged, b"\x80garbage")
+    assert listed() == ["/a/"]
+    pages = [page.key for page in inventory.read().pages]
+    assert list(hit_counts.read(pages).values()) == [1]
+    [count] = hit_counts._keys(pages)
+    write_raw(backend, count, b"\x80garbage")
+    assert hit_counts.read(pages) == {}
 
 
 @every_backend
