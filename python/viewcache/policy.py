@@ -19,7 +19,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.middleware.cache import UpdateCacheMiddleware as DjangoUpdateCacheMiddleware
-from django.utils.cache import get_max_age, patch_cache_control
+from django.utils.cache import get_max_age, patch_cache_control, patch_vary_headers
 from django.utils.http import http_date
 
 from . import _core, asking, compat, conf, reads, slots
@@ -270,6 +270,11 @@ def _permission(
         cookies = None if whole else frozenset()
     else:
         cookies = _cookies_read(seen, whole=whole)
+    shows_session = seen is not None and seen.session is not None
+    if shows_session and not whole and (cookies is None or reads.session_cookie() in cookies):
+        # SessionMiddleware adds it where the session was accessed. A hit of a view's page, which is
+        # stored before that, accesses none, and a cache on the way would give it to everybody.
+        patch_vary_headers(response, ["Cookie"])
     ends = request.__dict__.get(_ENDS)
     if ends is not None:
         timeout = min(timeout, ends - time.time())

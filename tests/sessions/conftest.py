@@ -95,6 +95,7 @@ class Shop:
         inner = [*INNER, *middleware]
         settings.MIDDLEWARE = inner if way.endswith("view") else [UPDATE, *inner, FETCH]
         self.status = self.reason = ""
+        self.headers: Any = {}
 
     def visitor(self) -> Any:
         return AsyncClient() if self.is_async else Client()
@@ -103,6 +104,7 @@ class Shop:
         call = getattr(client, method)
         response = async_to_sync(call)(url) if self.is_async else call(url)
         assert response.status_code == 200, response
+        self.headers = response.headers
         request = getattr(response, "wsgi_request", None) or response.asgi_request
         visit = pipeline.visit_of(request)
         self.status, self.reason = (visit.status, visit.reason) if visit else ("", "")

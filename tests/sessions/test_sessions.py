@@ -68,6 +68,17 @@ def test_who_replays_a_cookie_after_the_logout_is_nobody(
     assert shop.settle(visitor, "/who/") == "account of anna"
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_a_hit_tells_caches_on_the_way_whose_it_is(settings: Any, kept: str, way: str) -> None:
+    shop = Shop(settings, way)
+    visitor = shop.visitor()
+    shop.get(visitor, "/add/?p=a")
+    shop.settle(visitor, "/cart/")
+    for url, vary in (("/cart/", "Cookie"), ("/shared/", "")):
+        shop.settle(visitor, url)
+        assert shop.headers.get("Vary", "") == vary
+
+
 def test_messages_are_shown_once(settings: Any, kept: str, track: bool) -> None:
     shop = Shop(settings)
     visitor = shop.visitor()
