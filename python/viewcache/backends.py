@@ -114,7 +114,10 @@ def _pooled(alias: str) -> BaseCache | None:
     options = {"use_pooling": True, "hasher": _hasher(), "socket_module": _sockets(), **waits}
     options["retry_attempts"] = 0
     backend = _made(_MemcachedCache, alias, options)
-    return backend if cast(Any, backend)._options["use_pooling"] else None
+    chosen = cast(Any, backend)._options
+    # Whoever is told of no error takes an expiry for done, and waits for what nobody renders.
+    chosen["ignore_exc"] = False
+    return backend if chosen["use_pooling"] else None
 
 
 @cache

@@ -44,7 +44,12 @@ def is_in_process(backend: BaseCache) -> bool:
 
 
 def ignores_faults(backend: BaseCache) -> bool:
-    """Has it been told to, as django-redis and django-vcache can be (``IGNORE_EXCEPTIONS``)?"""
+    """
+    Has it been told to, as django-redis and django-vcache (``IGNORE_EXCEPTIONS``) and pymemcache
+    (``ignore_exc``) can be?
+    """
+    if is_memcached(backend):
+        return bool(cast(Any, backend)._options.get("ignore_exc"))
     return bool(getattr(backend, "_ignore_exceptions", False))
 
 

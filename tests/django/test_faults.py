@@ -117,7 +117,6 @@ def test_a_page_of_before_is_not_served_when_only_its_generations_are_gone(
     site: Any, counted: Any, settings: Any
 ) -> None:
     """Pages in one cache, generations in another, which loses all it has."""
-    from django.core.cache import caches
 
     locmem = "django.core.cache.backends.locmem.LocMemCache"
     settings.CACHES = {
@@ -298,17 +297,32 @@ def test_a_table_that_is_locked_for_a_moment(backend: Backend, times: int) -> No
     assert not locked
 
 
-@pytest.mark.skipif(not is_there("django-redis"), reason="django-redis is not installed")
-def test_a_backend_that_ignores_its_faults_is_not_believed(settings: Any) -> None:
-    options = {
-        "IGNORE_EXCEPTIONS": True,
-        "CONNECTION_POOL_KWARGS": {"retry": Retry(NoBackoff(), 0)},
-    }
-    nowhere = cache_settings("django-redis", "redis://127.0.0.1:1/0")
+#: Backends that are told to ignore their faults, with nothing where they look for a server.
+IGNORING: dict[str, tuple[str, dict[str, Any]]] = {
+    "django-redis": (
+        "redis://127.0.0.1:1/0",
+        {"IGNORE_EXCEPTIONS": True, "CONNECTION_POOL_KWARGS": {"retry": Retry(NoBackoff(), 0)}},
+    ),
+    "memcached": ("127.0.0.1:1", {"ignore_exc": True}),
+    "memcached without a pool": ("127.0.0.1:1", {"ignore_exc": True, "use_pooling": False}),
+}
+
+
+@pytest.fixture(params=IGNORING)
+def ignoring(request: pytest.FixtureRequest, settings: Any) -> Iterator[None]:
+    if request.param == "django-redis" and not is_there("django-redis"):
+        pytest.skip("django-redis is not installed")
+    where, options = IGNORING[request.param]
+    nowhere = cache_settings(request.param.split()[0], where)
     settings.CACHES = {"default": {**nowhere, "OPTIONS": options}}
-    assert not caches["default"].set("a", 1)
-    for given in ({"path": "/a/"}, {"path": ["/a/", "/b/"]}):
-        with pytest.raises(UnconfirmedError):
-            viewcache.expire(**given)
-        with pytest.raises(UnconfirmedError):
-            asyncio.run(viewcache.aexpire(**given))
+    breaker.reset()
+    yield
+    breaker.reset()
+
+
+@pytest.mark.parametrize("given", [{"path": "/a/"}, {"path": ["/a/", "/b/"]}])
+def test_a_backend_that_ignores_its_faults_is_not_believed(ignoring: None, given: Any) -> None:
+    with pytest.raises(DOWN):
+        viewcache.expire(**given)
+    with pytest.raises(DOWN):
+        asyncio.run(viewcache.aexpire(**given))
