@@ -47,13 +47,16 @@ class Wait:
     def __init__(self, limit: float) -> None:
         self._ends = time.monotonic() + limit
         self._pause = FIRST_PAUSE
+        self._was_nobodys = False
 
     def pause(self, holder: str, url: str) -> float | None:
         """Seconds until the next look for the page; ``None`` when it is time to render."""
         if holder == owner():
             # A view that asks its own site for the page that it is part of would wait in vain.
             return None
-        if time.monotonic() >= self._ends:
+        # It may just have ended. If the next look finds that again, the cache gives nobody a turn.
+        is_in_vain, self._was_nobodys = self._was_nobodys and not holder, not holder
+        if is_in_vain or time.monotonic() >= self._ends:
             passes.add(url)
             return None
         pause, self._pause = self._pause, min(self._pause * 1.5, LONGEST_PAUSE)

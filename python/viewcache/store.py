@@ -51,6 +51,10 @@ class UnconfirmedError(Exception):
     """The cache did not confirm that an expiry was written."""
 
 
+#: Of a cache that says nothing of its faults.
+_NOT_KEPT = "The cache did not keep what was set, and said nothing of it. Is it down?"
+
+
 class Store:
     """
     The cache of the pages, and the one where generations live: always that of
@@ -93,7 +97,7 @@ class Store:
                 if is_silent:
                     backend.set(key, 1, 60)
                 if backend.get(key) is None and is_silent:
-                    raise UnconfirmedError("The cache did not keep what was set.")
+                    raise UnconfirmedError(_NOT_KEPT)
 
     # -- Sync -------------------------------------------------------------------------------------
 
@@ -184,9 +188,14 @@ class Store:
         return was != (self.pages, self.generations)
 
     def claim(self, entries: Mapping[str, int]) -> dict[str, Any]:
-        """Give absent generations a value, and read back what they have then."""
+        """
+        Give absent generations a value, and read back what they have then. Raises
+        ``UnconfirmedError`` where a cache that says nothing of its faults has taken none.
+        """
         for key, token in entries.items():
-            self._add(self.generations, key, token, _lifetime([key]))
+            is_added = self._add(self.generations, key, token, _lifetime([key]))
+            if not is_added and self._is_silent and self.generations.get(key) is None:
+                raise UnconfirmedError(_NOT_KEPT)
         found = self._get_many(self.generations, list(entries))
         if damaged := _damaged(found, entries):
             self.renew(damaged)
@@ -267,7 +276,8 @@ class Store:
     def _is_silent(self) -> bool:
         """
         May a write fail without a word? Django's database cache lets it (a locked table, a lost
-        connection), and so does ``IGNORE_EXCEPTIONS`` of django-redis and django-vcache.
+        connection), and so do ``IGNORE_EXCEPTIONS`` of django-redis and django-vcache and
+        ``ignore_exc`` of pymemcache.
         """
         cache = self.generations
         return kinds.is_database(cache) or kinds.ignores_faults(cache)
@@ -367,7 +377,9 @@ class Store:
         if not self._native:
             return await self._run(self.claim, entries)
         for key, token in entries.items():
-            await self.generations.aadd(key, token, _lifetime([key]))
+            is_added = await self.generations.aadd(key, token, _lifetime([key]))
+            if not is_added and self._is_silent and await self.generations.aget(key) is None:
+                raise UnconfirmedError(_NOT_KEPT)
         found = await self._aget_many(self.generations, list(entries))
         if damaged := _damaged(found, entries):
             await self.generations.aset_many(damaged, None)

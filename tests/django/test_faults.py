@@ -326,3 +326,36 @@ def test_a_backend_that_ignores_its_faults_is_not_believed(ignoring: None, given
         viewcache.expire(**given)
     with pytest.raises(DOWN):
         asyncio.run(viewcache.aexpire(**given))
+
+
+def test_nobody_waits_for_a_cache_that_ignores_its_faults(
+    ignoring: None, cached: Any, counted: Any, visit_of: Any, settings: Any, log: Any
+) -> None:
+    settings.VIEWCACHE = {"WAIT_SECONDS": 60}
+    response = cached(counted())()
+    assert (response.status_code, response.content) == (200, b"1")
+    assert visit_of(response)[1].startswith("cache fault")
+    assert len(log()) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("backend", ["db"], indirect=True)
+@pytest.mark.parametrize("is_known", [False, True])
+def test_nobody_waits_for_a_table_that_stays_locked(
+    backend: Backend, is_known: bool, cached: Any, counted: Any, visit_of: Any, settings: Any
+) -> None:
+    settings.VIEWCACHE = {"WAIT_SECONDS": 60}
+
+    def lock(execute: Any, sql: str, *args: Any) -> Any:
+        if sql.startswith(("INSERT", "UPDATE", "REPLACE")):
+            raise OperationalError("database table is locked")
+        return execute(sql, *args)
+
+    get = cached(counted())
+    if is_known:
+        get()
+    with connection.execute_wrapper(lock):
+        response = get("/page/?another=1")
+    assert response.status_code == 200
+    assert visit_of(response)[0] == ("stored" if is_known else "bypass")
+    breaker.reset()
