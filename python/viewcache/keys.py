@@ -124,7 +124,8 @@ def expire_view_cache(path: str | Promise, key_prefix: str | None = None) -> Exp
     given = scopes.text(path)
     written = _core.scopes_of_path(given)
     decoded = written[0].removeprefix("path:")
-    prefix = settings.CACHE_MIDDLEWARE_KEY_PREFIX if key_prefix is None else key_prefix
+    # Django formats it, whatever it is.
+    prefix = str(settings.CACHE_MIDDLEWARE_KEY_PREFIX if key_prefix is None else key_prefix)
     try:
         store = Store()
         # Not by the core: the store knows which backends do not say that they took nothing.

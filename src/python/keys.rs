@@ -126,7 +126,7 @@ impl<'a> Inputs<'a> {
 
 /// Django formats the prefix with `%s`, so it may be anything, a lazy string for one.
 fn formatted<'a>(key_prefix: &'a Bound<'a, PyAny>) -> PyResult<Cow<'a, str>> {
-    match key_prefix.cast::<PyString>() {
+    match key_prefix.cast_exact::<PyString>() {
         Ok(text) => text.to_cow(),
         Err(_) => Ok(Cow::Owned(key_prefix.str()?.to_cow()?.into_owned())),
     }

@@ -370,6 +370,16 @@ def test_what_stock_django_stored_with_a_prefix(settings: Any, stored_with: str)
     assert not is_there()
 
 
+@pytest.mark.parametrize("prefix", [7, lazystr("lazy")])
+def test_what_stock_django_stored_with_a_prefix_that_is_no_text(settings: Any, prefix: Any) -> None:
+    settings.ALLOWED_HOSTS = ["a.example"]
+    for given in (prefix, None):
+        settings.CACHE_MIDDLEWARE_KEY_PREFIX = "" if given else prefix
+        is_there = stored_by_django("http://a.example", given)
+        assert viewcache.expire_view_cache("/page/", given).expired
+        assert not is_there()
+
+
 def test_what_stock_django_stored_for_another_zone(settings: Any) -> None:
     settings.ALLOWED_HOSTS = ["a.example"]
     with timezone.override("Asia/Tokyo"):

@@ -157,6 +157,13 @@ def vary_headers(draw: st.DrawFn) -> str | None:
     return "".join(name + draw(vary_separator) for name in names)
 
 
+class Named(str):
+    """A text that is formatted as another, as a member of an ``Enum`` of texts is."""
+
+    def __str__(self) -> str:
+        return "Prefix.SITE"
+
+
 @dataclass
 class Case:
     """An odd request, the response to learn from, and the circumstances."""
@@ -249,7 +256,7 @@ cases = st.builds(
     cookies=st.none() | st.lists(cookie).map(lambda c: "; ".join(map("=".join, c))) | raw_cookies,
     request_language=st.sampled_from([None, None, "en", "fr", "zh-hant", "X", ""]),
     vary=vary_headers(),
-    prefix=st.sampled_from([None, None, "", "p", "with space", "é", "%s", "a.b", 7]),
+    prefix=st.sampled_from([None, None, "", "p", "with space", "é", "%s", "a.b", 7, Named("site")]),
     timeout=st.sampled_from([None, 0, 1, 600, 1.5]),
     language=st.sampled_from(["en", "fr", "pt-br", "en-gb", None]),
     zone=st.sampled_from([None, "UTC", "Europe/Paris", "America/Argentina/Buenos_Aires"]),
