@@ -10,6 +10,7 @@ spared: an expiry is always tried, because nobody may take it for done.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -102,3 +103,13 @@ def reset() -> None:
     """Forget all failures; the settings have changed."""
     for breaker in list(_breakers.values()):
         breaker.answered()
+
+
+def _renew_locks() -> None:
+    """The process was forked: a thread that is not here any more may have held one."""
+    for breaker in list(_breakers.values()):
+        breaker._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)

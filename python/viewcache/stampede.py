@@ -73,6 +73,10 @@ class Passes:
 
     def __init__(self) -> None:
         self._until: OrderedDict[str, float] = OrderedDict()
+        self.renew_lock()
+
+    def renew_lock(self) -> None:
+        """The process was forked: a thread that is not here any more may have held the lock."""
         self._lock = threading.Lock()
 
     def add(self, url: str) -> None:
@@ -94,3 +98,6 @@ class Passes:
 
 
 passes = Passes()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=passes.renew_lock)

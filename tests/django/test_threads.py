@@ -1,10 +1,15 @@
-"""Threads that want the interpreter and a lock of the core, each held by the other."""
+"""Threads that hold a lock while another wants it, or while their process is forked."""
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from textwrap import dedent
+
+import pytest
+from viewcache import breaker, stampede
 
 PROGRAM = """
     import threading, time
@@ -45,3 +50,17 @@ def test_a_comparison_that_waits_holds_nobody_up() -> None:
         [sys.executable, "-c", dedent(PROGRAM)], capture_output=True, text=True, timeout=120
     )
     assert done.stdout == "done\n", done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_child_does_not_wait_for_a_lock_that_a_thread_of_its_parent_held() -> None:
+    known = breaker.of((None, "forked"))
+    with known._lock, stampede.passes._lock:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            known.failed()
+            stampede.passes.add("/page/")
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
