@@ -15,6 +15,7 @@ from django.http.response import HttpResponseBase
 from . import _core, cache_status, conf, lease, pipeline, stale
 from .middleware import CacheMiddleware
 from .policy import Area
+from .request import djangos
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -93,7 +94,7 @@ def _names(argument: str, given: Iterable[str] | None) -> list[str] | None:
 
 def _wrap(view: View, area: Area) -> View:
     async def awrapper(given: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        request = _djangos(given)
+        request = djangos(given, "cache_page()")
         return await pipeline.served(request, aserve(request, given, *args, **kwargs))
 
     async def aserve(
@@ -118,7 +119,7 @@ def _wrap(view: View, area: Area) -> View:
         return cache_status.add(request, response, outermost=False)
 
     def wrapper(given: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        request = _djangos(given)
+        request = djangos(given, "cache_page()")
         cached = pipeline.look_up(request, area)
         if cached is not None:
             return cache_status.add(request, cached, outermost=False)
@@ -141,16 +142,6 @@ def _wrap(view: View, area: Area) -> View:
     # Decorators around this one copy it, and so does as_view().
     wrapping.viewcache_area = area
     return cast(View, wrapping)
-
-
-def _djangos(request: HttpRequest) -> HttpRequest:
-    """Django's request. A method of Django REST framework's views is given one around it."""
-    if not hasattr(request, "META"):
-        raise TypeError(
-            "cache_page didn't receive an HttpRequest. If you are decorating a classmethod, be "
-            "sure to use @method_decorator."
-        )
-    return cast(HttpRequest, getattr(request, "_request", request))
 
 
 def _renders_later(response: Any) -> bool:

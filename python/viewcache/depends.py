@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from . import bindings, lease, policy
+from .request import djangos
 from .scopes import of_tags
 
 
@@ -44,9 +45,10 @@ def expires_at(request: HttpRequest, moment: datetime) -> None:
     ``expires_at(request, post.publish_at)``. Of several moments the first counts; after one that
     is over, the page is not stored.
 
-    Raises ``TypeError`` for anything but a ``datetime``, and ``ValueError`` for a naive one where
-    the site has time zones (``USE_TZ``), as a comparison of the two would.
+    Raises ``TypeError`` for what is no request and no ``datetime``, and ``ValueError`` for a naive
+    moment where the site has time zones (``USE_TZ``), as a comparison of the two would.
     """
+    request = djangos(request, "expires_at()")
     if not isinstance(moment, datetime):
         raise TypeError(f"expires_at() was given {moment!r}; expected a datetime.")
     now = timezone.now()

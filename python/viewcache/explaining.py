@@ -49,6 +49,7 @@ from .explanation import (
 )
 from .inputs import inputs
 from .mixins import CacheMixin
+from .request import djangos
 from .store import Entry, Store
 from .visit import STORE, Visit, visit_of
 from .visitor import afresh
@@ -65,6 +66,7 @@ def explain(request: HttpRequest, *, render: bool = False) -> Explanation:
     Raises ``DisallowedHost`` for a host that the site does not answer to, ``ValueError`` when
     something other than GET or HEAD is to be rendered, and what the cache raises.
     """
+    request = djangos(request, "explain()")
     if render and request.method not in ("GET", "HEAD"):
         raise ValueError(f"A {request.method} is not rendered: it may change something.")
     # Is the cache there? In the middleware a fault of it would not be heard.

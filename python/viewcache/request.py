@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from os import SEEK_END
-from typing import Any
+from typing import Any, cast
 
 from django.http import HttpRequest
 
@@ -13,6 +13,20 @@ from . import _core, conf
 from .activated import language, zone
 from .installed import DJANGO
 from .uri import host, scheme
+
+
+def djangos(given: Any, whose: str) -> HttpRequest:
+    """
+    Django's request of this one, which Django REST framework may have wrapped.
+
+    Raises ``TypeError`` for what is no request, and says ``whose`` argument it was.
+    """
+    if not hasattr(given, "META"):
+        raise TypeError(
+            f"{whose} didn't receive an HttpRequest, but {given!r}. To decorate a method, use "
+            "@method_decorator."
+        )
+    return cast(HttpRequest, getattr(given, "_request", given))
 
 
 def has_body(request: HttpRequest) -> bool:

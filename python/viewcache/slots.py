@@ -37,6 +37,7 @@ from django.utils.html import conditional_escape
 from django.utils.safestring import SafeString, mark_safe
 
 from . import _core, reads
+from .request import djangos
 
 logger = logging.getLogger("viewcache")
 
@@ -91,8 +92,7 @@ def piece(
         raise TypeError(f"The slot's name is {name!r}; expected a string.")
     if not (0 < len(name) <= 100 and name.isprintable()):
         raise ValueError(f"The slot's name is {name!r}; expected 1 to 100 printable characters.")
-    # Django REST framework wraps the request.
-    request = getattr(request, "_request", request)
+    request = djangos(request, "slot()")
     if _within.get():
         # Inside another slot, which is marked as a whole.
         return conditional_escape(make())

@@ -13,6 +13,7 @@ from django.db.models import Model
 from django.http import HttpRequest
 
 from . import lease, reads, scopes
+from .request import djangos
 from .visit import Visit, expect, visit_of
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -28,17 +29,18 @@ def tag(request: HttpRequest, *tags: str | Model | type[Model]) -> bool:
 
     Returns True when a generation was read only now: what the page has read of that data before is
     not guarded, and must be read again. (The first request of a URL gets True, later ones know the
-    tags of the URL beforehand.) Raises ``ValueError`` for what is no tag.
+    tags of the URL beforehand.) Raises ``ValueError`` for what is no tag, ``TypeError`` for what
+    is no request.
     """
     read = scopes.of_tags(tags)
-    visit = _visit(request)
+    visit = _visit(request, "tag()")
     return visit is not None and lease.read(visit, read)
 
 
 async def atag(request: HttpRequest, *tags: str | Model | type[Model]) -> bool:
     """As ``tag``, for async views."""
     read = scopes.of_tags(tags)
-    visit = _visit(request)
+    visit = _visit(request, "atag()")
     return visit is not None and await lease.aread(visit, read)
 
 
@@ -63,10 +65,12 @@ def tagged(*tags: str | Callable[..., str]) -> Callable[[View], View]:
 
     def decorate(view: View) -> View:
         async def awrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            djangos(request, "tagged()")
             await atag(request, *names(request, args, kwargs))
             return await view(request, *args, **kwargs)
 
         def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            djangos(request, "tagged()")
             tag(request, *names(request, args, kwargs))
             return view(request, *args, **kwargs)
 
@@ -86,9 +90,8 @@ def _filled(name: str, kwargs: dict[str, Any]) -> str:
         ) from None
 
 
-def _visit(request: HttpRequest) -> Visit | None:
-    # Django REST framework wraps the request.
-    request = getattr(request, "_request", request)
+def _visit(request: HttpRequest, whose: str) -> Visit | None:
+    request = djangos(request, whose)
     seen = reads.of(request)
     if seen is not None and seen.is_paused:
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -326,3 +327,34 @@ class Users:
         known = "HTTP_X_USER" in request.META
         request.user = type("User", (), {"is_authenticated": known})()
         return self.get_response(request)
+
+
+class Undecorated(View):
+    """``tagged`` on a method: the view object comes where a request should."""
+
+    @viewcache.tagged("a")
+    def get(self, request: Any) -> HttpResponse:
+        raise AssertionError
+
+    @viewcache.tagged("a")
+    async def aget(self, request: Any) -> HttpResponse:
+        raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("call", "whose"),
+    [
+        (lambda: viewcache.tag("a", "b"), "tag()"),
+        (lambda: asyncio.run(viewcache.atag(None, "a")), "atag()"),
+        (lambda: Undecorated().get(RequestFactory().get("/")), "tagged()"),
+        (lambda: asyncio.run(Undecorated().aget(RequestFactory().get("/"))), "tagged()"),
+        (lambda: viewcache.expires_at(None, datetime.now()), "expires_at()"),
+        (lambda: viewcache.slot(None, "name", shows), "slot()"),
+        (lambda: viewcache.explain("/"), "explain()"),
+        (lambda: cache_page(60)(shows())(None), "cache_page()"),
+    ],
+    ids=["tag", "atag", "method", "async method", "expires_at", "slot", "explain", "cache_page"],
+)
+def test_what_is_no_request(call: Any, whose: str) -> None:
+    with pytest.raises(TypeError, match=f"^{re.escape(whose)} didn't receive an HttpRequest, but "):
+        call()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from django.contrib.auth.models import User
 from django.http import HttpResponse
 from django.test import Client, RequestFactory
 from django.urls import include, path
+from django.utils import timezone
 from django.utils.decorators import method_decorator
 from viewcache.decorators import cache_page
 from viewcache.mixins import CacheMixin
@@ -98,6 +100,15 @@ class OnMethod(Plain):
         return Response({"n": Counted.next()})
 
 
+class Ending(OnMethod):
+    """A page that is over at a moment which the view names."""
+
+    @method_decorator(cache_page(600))
+    def get(self, request: Any, **kwargs: Any) -> Response:
+        viewcache.expires_at(request, timezone.now() - timedelta(seconds=1))
+        return Response({"n": Counted.next()})
+
+
 class Mixed(CacheMixin, APIView):  # type: ignore[misc]
     cache_timeout = 600
     renderer_classes = (renderers.JSONRenderer,)
@@ -173,7 +184,13 @@ def site(settings: Any, request: pytest.FixtureRequest) -> Iterator[None]:
     router = SimpleRouter()
     router.register("authors", Authors)
     module = types.ModuleType("urls_of_a_test")
-    views = {"plain": Plain, "method": OnMethod, "private": Private, "throttled": Throttled}
+    views = {
+        "plain": Plain,
+        "method": OnMethod,
+        "ending": Ending,
+        "private": Private,
+        "throttled": Throttled,
+    }
     module.urlpatterns = [  # type: ignore[attr-defined]
         *(path(f"{name}/", view.as_view()) for name, view in views.items()),
         path("mixed/", Mixed.as_view()),
@@ -215,6 +232,10 @@ def test_tags_are_named_on_the_frameworks_request(url: str) -> None:
     assert [get(url)[1] for _ in range(2)] == ["stored", "hit"]
     viewcache.expire(tag="t")
     assert get(url)[1] == "stored"
+
+
+def test_a_moment_is_named_on_the_frameworks_request() -> None:
+    assert [get("/ending/")[0]["n"] for _ in range(2)] == [1, 2]
 
 
 def test_each_rendering_has_its_page() -> None:
