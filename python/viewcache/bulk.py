@@ -41,7 +41,9 @@ class expiring:  # noqa: N801 - as Django's atomic()
                 "expiring() was given nothing to expire. Give tags, paths, models or instances, "
                 "such as expiring('tag:blog.post')."
             )
-        self.scopes = list(dict.fromkeys(s for item in what for s in scopes.item_scopes(item)))
+        self.scopes = list(
+            dict.fromkeys(s for item in what for s in scopes.item_scopes(scopes.saved(item)))
+        )
         self.using = using or DEFAULT_DB_ALIAS
         self._opened: list[ExitStack] = []
 

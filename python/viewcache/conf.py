@@ -52,8 +52,8 @@ class Settings:
     """
 
     #: ``"app.Model"`` to a callable (or its dotted path) that takes an instance and returns the
-    #: paths, tags and ``tree:/…/`` scopes to expire; ``None``: its URL. The tags of the instance
-    #: and of its model are expired in any case.
+    #: paths, tags and ``tree:/…/`` scopes to expire, or one of these; ``None``: its URL. The tags
+    #: of the instance and of its model are expired in any case.
     EXPIRE_ON_SAVE: Mapping[str, Any] = _NOTHING
     #: Hosts, beyond those of ``ALLOWED_HOSTS`` and the Sites table, whose pages stock Django
     #: stored and ``expire_view_cache()`` deletes.

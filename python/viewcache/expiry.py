@@ -68,7 +68,7 @@ def expire(
     the same as without.
 
     Inside a transaction (of the database ``using``) it waits for the commit, and a fault of the
-    cache is logged. Raises ``ValueError`` for what is no path, tag or saved object,
+    cache is logged. Raises ``ValueError`` for what is no path, tag, view or saved object,
     ``NoReverseMatch`` for an unknown view, ``viewcache.store.UnconfirmedError`` where the cache did
     not take the write although it raised nothing, and whatever the backend raises when it is down.
     """
@@ -138,28 +138,26 @@ def _scopes(
             "site, call expire(everything=True)."
         )
     scopes: list[str] = []
-    for item in _several(path, str | bytes | Promise):
+    for item in _several(path):
         scopes += _core.scopes_of_path(scopes_of.text(item))
-    for item in _several(tree, str | bytes | Promise):
+    for item in _several(tree):
         scopes += _core.scopes_of_tree(scopes_of.text(item))
-    for item in _several(tag, str | bytes | Model | type):
-        scopes.append(_core.scope_of_tag(scopes_of.name_of(item)))
+    for item in _several(tag):
+        scopes.append(_core.scope_of_tag(scopes_of.name_of(scopes_of.saved(item))))
     if view is not None:
+        if not isinstance(view, str) and not callable(view):
+            raise ValueError(f"{view!r} is not a view. Give one name, such as 'blog:post'.")
         found = scopes_of.in_every_language(lambda: reverse(view, args=args, kwargs=kwargs))
         scopes += [scope for url in found for scope in _core.scopes_of_path(url)]
-    for item in _several(obj, str | bytes | Model):
-        if isinstance(item, Model) and item.pk is None:
-            raise ValueError(f"{item!r} is not saved, so no page shows it. Give one that is.")
-        scopes += scopes_of.object_scopes(item)
+    for item in _several(obj):
+        scopes += scopes_of.object_scopes(scopes_of.saved(item))
     if everything:
         scopes += _core.scopes_of_tree("/")
     return list(dict.fromkeys(scopes))
 
 
-def _several(given: Any, single: Any) -> Iterable[Any]:
-    if given is None:
-        return ()
-    return given if isinstance(given, Iterable) and not isinstance(given, single) else [given]
+def _several(given: Any) -> Iterable[Any]:
+    return () if given is None else scopes_of.several(given)
 
 
 # -- When -----------------------------------------------------------------------------------------

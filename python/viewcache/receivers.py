@@ -238,7 +238,8 @@ def scopes_of(instance: Model) -> list[str]:
         urls = _callable(_label(model))
         if urls is None:
             return [*scopes.object_scopes(instance), *own]
-        return [scope for item in urls(instance) for scope in scopes.item_scopes(item)] + own
+        items = scopes.several(urls(instance))
+        return [scope for item in items for scope in scopes.item_scopes(item)] + own
     except ImproperlyConfigured:
         raise
     except Exception:

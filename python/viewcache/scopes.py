@@ -16,10 +16,17 @@ from django.utils.translation import override
 from . import _core
 
 
-def name_of(item: str | Model | type[Model]) -> str:
+def several(given: Any) -> Iterable[Any]:
+    """What was given: one (a string, an object, a model) or several of them."""
+    # Lazy strings can be iterated over, too.
+    is_one = isinstance(given, str | bytes | Promise | Model | type)
+    return given if isinstance(given, Iterable) and not is_one else [given]
+
+
+def name_of(item: str | Promise | Model | type[Model]) -> str:
     """The tag of an object (``blog.post:12``) or a model (``blog.post``); a string as it is."""
-    if isinstance(item, str):
-        return item
+    if isinstance(item, str | Promise):
+        return str(item)
     if isinstance(item, Model):
         return f"{item._meta.concrete_model._meta.label_lower}:{item.pk}"  # type: ignore[union-attr]
     if isinstance(item, type) and issubclass(item, Model):
@@ -28,6 +35,16 @@ def name_of(item: str | Model | type[Model]) -> str:
     raise ValueError(
         f"{item!r} is not a tag. Give a string such as 'post:12', a model, or an instance of one."
     )
+
+
+def saved(item: Any) -> Any:
+    """This item. Raises ``ValueError`` for an object that has no key, not yet or not any more."""
+    if isinstance(item, Model) and item.pk is None:
+        raise ValueError(
+            f"{item!r} is not saved, so no page shows it. Give one that is; to expire the pages of "
+            "one that is to be deleted, before that."
+        )
+    return item
 
 
 def of_tags(items: Iterable[str | Model | type[Model]]) -> list[str]:

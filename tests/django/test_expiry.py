@@ -189,9 +189,11 @@ def test_what_is_no_object(given: Any) -> None:
         viewcache.expire(obj=given)
 
 
-def test_an_object_that_is_not_saved_has_no_page() -> None:
+@pytest.mark.parametrize("how", ["obj", "tag", "expiring"])
+def test_an_object_that_is_not_saved_has_no_page(how: str) -> None:
+    unsaved = Tag(name="t", slug="t")
     with pytest.raises(ValueError, match=r"<Tag: .*> is not saved"):
-        viewcache.expire(obj=Tag(name="t", slug="t"))
+        viewcache.expiring(unsaved) if how == "expiring" else viewcache.expire(**{how: unsaved})
 
 
 @pytest.mark.parametrize("name", ["path", "tree", "tag", "obj"])
@@ -203,6 +205,12 @@ def test_bytes_are_told_whole(name: str) -> None:
 def test_an_unknown_view() -> None:
     with pytest.raises(NoReverseMatch):
         viewcache.expire(view="nobody:nothing")
+
+
+@pytest.mark.parametrize("given", [["a", "b"], 7])
+def test_what_is_no_view(given: Any) -> None:
+    with pytest.raises(ValueError, match=r"is not a view\. Give one name"):
+        viewcache.expire(view=given)
 
 
 def test_a_fault_in_one_name_expires_none(site: Any, counted: Any) -> None:
@@ -291,6 +299,12 @@ def test_a_proxy_is_tagged_as_what_it_stands_for(author: Author) -> None:
 
     named = f"tag:blog.author:{author.pk}"
     assert viewcache.expire(tag=[Writer, Writer(pk=author.pk)]).scopes == ("tag:blog.author", named)
+
+
+def test_a_lazy_tag_is_one_tag() -> None:
+    lazy: Any = lazystr("news")
+    assert viewcache.expire(tag=lazy) == (("tag:news",), False)
+    assert viewcache.expire(tag=[lazy]) == (("tag:news",), False)
 
 
 def test_lazy_urls() -> None:

@@ -16,6 +16,7 @@ from django.db import connection
 from django.db.models.deletion import Collector
 from django.db.models.signals import post_save
 from django.test.utils import CaptureQueriesContext
+from django.utils.functional import lazystr
 from viewcache import receivers
 from viewcache.models import PendingExpiry
 
@@ -170,6 +171,33 @@ def test_a_callable_says_what_is_expired(settings: Any, expired: Expired, post: 
     with received(settings, Post=lambda instance: ["/feed/", "tree:/archive/"]):
         post.save()
         assert {"path:/feed/", "tree:/archive/", *tags_of(post)} <= expired()
+
+
+@pytest.mark.parametrize(
+    ("one", "scope"),
+    [
+        ("/feed/", "path:/feed/"),
+        (lazystr("/feed/"), "path:/feed/"),
+        ("feed", "tag:feed"),
+        (Author, "tag:blog.author"),
+    ],
+    ids=["path", "lazy", "tag", "model"],
+)
+def test_a_callable_may_say_one_thing(
+    settings: Any, expired: Expired, post: Post, one: Any, scope: str
+) -> None:
+    with received(settings, Post=lambda instance: one):
+        expired()
+        post.save()
+        assert expired() == {scope, "tag:blog.post", *tags_of(post)}
+
+
+def test_a_callable_that_says_nothing_is_told_of(
+    settings: Any, post: Post, caplog: pytest.LogCaptureFixture
+) -> None:
+    with received(settings, Post=lambda instance: None):
+        post.save()
+        assert "could not tell the pages" in caplog.text
 
 
 def test_a_callable_that_fails_breaks_no_save(
