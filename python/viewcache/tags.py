@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from string import Formatter
 from typing import Any, TypeVar, cast
 
 from asgiref.sync import iscoroutinefunction
@@ -44,24 +45,25 @@ async def atag(request: HttpRequest, *tags: str | Model | type[Model]) -> bool:
     return visit is not None and await lease.aread(visit, read)
 
 
-def tagged(*tags: str | Callable[..., str]) -> Callable[[View], View]:
+def tagged(*tags: str | type[Model] | Callable[..., Any]) -> Callable[[View], View]:
     """
     The pages of this view, sync or async, carry these tags.
 
     ``{name}`` in a tag is filled in from the arguments of the URL (``@tagged("post:{pk}")``); a
-    callable is called with the view's arguments. Stands outside or inside ``cache_page``.
+    model is its tag, as for ``tag()``; a callable is called with the view's arguments and returns
+    one. Stands outside or inside ``cache_page``.
 
-    Raises ``TypeError`` for anything else, and, when the view is called, ``ValueError`` for a tag
-    that names no argument of it.
+    Raises ``TypeError`` for anything else, ``ValueError`` for a tag whose braces are not in pairs,
+    and, when the view is called, for one that names no argument of it.
     """
     if not tags or not all(isinstance(item, str) or callable(item) for item in tags):
         raise TypeError(f"tagged() was given {tags!r}; expected tags, such as @tagged('posts').")
+    for item in tags:
+        if isinstance(item, str):
+            _check_braces(item)
 
-    def names(request: HttpRequest, args: Any, kwargs: Any) -> list[str]:
-        return [
-            _filled(item, kwargs) if isinstance(item, str) else item(request, *args, **kwargs)
-            for item in tags
-        ]
+    def names(request: HttpRequest, args: Any, kwargs: Any) -> list[Any]:
+        return [_named(item, request, args, kwargs) for item in tags]
 
     def decorate(view: View) -> View:
         async def awrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
@@ -78,6 +80,25 @@ def tagged(*tags: str | Callable[..., str]) -> Callable[[View], View]:
         return cast(View, wraps(view)(wrapping))
 
     return decorate
+
+
+def _check_braces(name: str) -> None:
+    try:
+        [*Formatter().parse(name)]
+    except ValueError as error:
+        raise ValueError(
+            f"The tag {name!r} cannot be filled in: {error}. A brace of its own is written twice."
+        ) from None
+
+
+def _named(item: Any, request: HttpRequest, args: Any, kwargs: dict[str, Any]) -> Any:
+    """This tag for this call of the view."""
+    if isinstance(item, str):
+        return _filled(item, kwargs)
+    if isinstance(item, type) and issubclass(item, Model):
+        # It can be called as well, and would make an object of the request.
+        return item
+    return item(request, *args, **kwargs)
 
 
 def _filled(name: str, kwargs: dict[str, Any]) -> str:

@@ -68,6 +68,22 @@ def test_tagged(site: Any, counted: Any, asynchronous: bool, outside: bool, per_
     assert bodies(client, *urls) == [b"7", b"8", b"9"]
 
 
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+def test_tagged_with_a_model(site: Any, counted: Any, asynchronous: bool) -> None:
+    view = counted()
+    served = view.coroutine() if asynchronous else view
+    client = site.serve(cache_page(60)(viewcache.tagged(Author)(served)))
+    assert bodies(client, "/a/", "/a/") == [b"1", b"1"]
+    viewcache.expire(tag=Author)
+    assert bodies(client, "/a/") == [b"2"]
+
+
+@pytest.mark.parametrize("bad", ["a:{", "a:}", "{pk", "{pk!}"])
+def test_tagged_refuses_braces_that_are_not_in_pairs(bad: str) -> None:
+    with pytest.raises(ValueError, match=f"The tag {re.escape(repr(bad))} cannot be filled in: "):
+        viewcache.tagged(bad)
+
+
 def test_tagged_keeps_what_the_view_is(site: Any) -> None:
     @viewcache.tagged("a")
     def view(request: Any) -> None:
