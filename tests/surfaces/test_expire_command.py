@@ -13,6 +13,7 @@ from django.test import Client, override_settings
 from redis.exceptions import RedisError
 from surfaces.site import calls
 from viewcache import conf
+from viewcache.management.commands.viewcache import Command
 
 pytestmark = pytest.mark.usefixtures("site")
 
@@ -46,6 +47,20 @@ def test_what_is_named_is_expired(arguments: list[str]) -> None:
     assert is_cached("/items/1/")
     assert expire(*arguments).startswith("Expired ")
     assert not is_cached("/items/1/")
+
+
+@pytest.mark.parametrize("command", [["expire", "--everything"], ["list"], ["explain", "/plain/"]])
+def test_djangos_options_may_follow_the_name_of_the_command(command: list[str]) -> None:
+    parser = Command().create_parser("manage.py", "viewcache")
+    given = ["-v", "2", "--settings", "settings", "--traceback", "--no-color", "--skip-checks"]
+    before, behind = parser.parse_args([*given, *command]), parser.parse_args([*command, *given])
+    assert vars(before) == vars(behind)
+    assert (behind.verbosity, behind.traceback, behind.pythonpath) == (2, True, None)
+    assert parser.parse_args(["-v", "3", *command]).verbosity == 3
+
+
+def test_how_much_is_said_may_be_told_behind_the_name() -> None:
+    assert expire("--everything", "--verbosity", "0") == ""
 
 
 def test_a_page_is_expired_softly() -> None:

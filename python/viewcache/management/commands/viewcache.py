@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from argparse import ArgumentParser
+from argparse import SUPPRESS, ArgumentParser
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -41,9 +41,11 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+        parents = [_djangos_options()]
         _explain_arguments(
             commands.add_parser(
                 "explain",
+                parents=parents,
                 help="why a URL's page is the cached one, or not",
                 description=(
                     "Tells why a request gets a cached page, or why not: what its key is made of "
@@ -57,6 +59,7 @@ class Command(BaseCommand):
         _expire_arguments(
             commands.add_parser(
                 "expire",
+                parents=parents,
                 help="expire pages: every variant of them",
                 description=(
                     "Expires pages, whatever their host, query, language or cookies: each is "
@@ -71,6 +74,7 @@ class Command(BaseCommand):
         listing.list_arguments(
             commands.add_parser(
                 "list",
+                parents=parents,
                 help="the URLs that are cached",
                 description=(
                     "Lists the URLs whose pages would be served from the cache, with the number "
@@ -85,6 +89,7 @@ class Command(BaseCommand):
         listing.stats_arguments(
             commands.add_parser(
                 "stats",
+                parents=parents,
                 help="how much is cached",
                 description=(
                     "Counts what is cached: URLs, pages, their size and age, their languages; "
@@ -98,6 +103,7 @@ class Command(BaseCommand):
         _warm_arguments(
             commands.add_parser(
                 "warm",
+                parents=parents,
                 help="render pages into the cache",
                 description=(
                     "Renders URLs into the cache, as a visitor without cookies would get them: "
@@ -111,6 +117,7 @@ class Command(BaseCommand):
         _deliver_arguments(
             commands.add_parser(
                 "deliver",
+                parents=parents,
                 help="expire what changes still owe the cache (VIEWCACHE['DURABLE'])",
                 description=(
                     "Expires what transactions have written down and the cache has not taken: "
@@ -122,7 +129,10 @@ class Command(BaseCommand):
 
         why_expired.add_arguments(
             commands.add_parser(
-                "why-expired", help=why_expired.HELP, description=why_expired.DESCRIPTION
+                "why-expired",
+                parents=parents,
+                help=why_expired.HELP,
+                description=why_expired.DESCRIPTION,
             )
         )
 
@@ -331,6 +341,20 @@ class Command(BaseCommand):
         if problems:
             shown = ", ".join(problems[:5]) + (" …" if len(problems) > 5 else "")
             raise CommandError(f"{_count(problems, 'page')} answered with an error: {shown}")
+
+
+def _djangos_options() -> ArgumentParser:
+    """
+    The options that every command of Django's has, for behind the name of ours, too: argparse takes
+    them before it only. What is not given there leaves alone what was given before.
+    """
+    parser = ArgumentParser(add_help=False, argument_default=SUPPRESS)
+    parser.add_argument("-v", "--verbosity", type=int, choices=range(4), help=SUPPRESS)
+    for name in ("--settings", "--pythonpath"):
+        parser.add_argument(name, help=SUPPRESS)
+    for name in ("--traceback", "--no-color", "--force-color", "--skip-checks"):
+        parser.add_argument(name, action="store_true", help=SUPPRESS)
+    return parser
 
 
 def _deliver_arguments(parser: ArgumentParser) -> None:
