@@ -177,6 +177,8 @@ def test_an_index_that_leads_to_itself_is_not_followed_for_ever() -> None:
         ([], "No URL was given. Give URLs, --file or --sitemap."),
         (["plain/"], "is a relative path"),
         (["http://evil.test/plain/"], "Invalid HTTP_HOST header"),
+        (["http://evil.test/plain/"], "with --host where the URL names none, else in the URL"),
+        (["--language", "fr", "/plain/"], "No URL was given: --language has taken '/plain/'."),
         (["/plain/", "--language", "xx"], "'xx' is not one of LANGUAGES."),
         (["/plain/", "--workers", "0"], "--workers takes"),
         (["--file", "/nowhere/at/all"], "/nowhere/at/all cannot be read"),

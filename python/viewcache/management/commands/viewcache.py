@@ -142,7 +142,10 @@ class Command(BaseCommand):
         except CommandError:
             raise
         except DisallowedHost as error:
-            raise CommandError(f"{error} Or give another with --host.") from error
+            raise CommandError(
+                f"{error} Or give another: with --host where the URL names none, else in the URL "
+                "(those of a sitemap have the host of the Sites table)."
+            ) from error
         except (ValueError, LookupError, NoReverseMatch, ImproperlyConfigured) as error:
             raise CommandError(_one_line(error)) from error
         except Exception as error:
@@ -310,7 +313,12 @@ class Command(BaseCommand):
         if sitemap is not None:
             given += warming.urls_of_sitemap(sitemap or warming.sitemap_path(), host=host)
         if not given:
-            raise CommandError("No URL was given. Give URLs, --file or --sitemap.")
+            taken = [word for word in language or () if "/" in word]
+            raise CommandError(
+                f"No URL was given: --language has taken {taken[0]!r}. Give URLs before it."
+                if taken
+                else "No URL was given. Give URLs, --file or --sitemap."
+            )
         requests = [
             request
             for url in dict.fromkeys(given)
