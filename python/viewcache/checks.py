@@ -128,6 +128,8 @@ def _check_middleware() -> Iterator[checks.CheckMessage]:
             "Add viewcache.middleware.UpdateCacheMiddleware as the first and "
             "viewcache.middleware.FetchFromCacheMiddleware as the last.",
         )
+    if update is not None:
+        yield from _check_seconds()
     if update is None or fetch is None:
         return
     if update > fetch:
@@ -138,6 +140,16 @@ def _check_middleware() -> Iterator[checks.CheckMessage]:
         )
         return
     yield from _check_order(kinds, update, fetch)
+
+
+def _check_seconds() -> Iterator[checks.CheckMessage]:
+    seconds = settings.CACHE_MIDDLEWARE_SECONDS
+    if not isinstance(seconds, int | float):
+        yield _error(
+            "E009",
+            f"CACHE_MIDDLEWARE_SECONDS is {seconds!r}, which is no number, so no page is cached.",
+            "Give a number of seconds; what comes from the environment is text, which int() reads.",
+        )
 
 
 def _check_order(kinds: list[Any], update: int, fetch: int) -> Iterator[checks.CheckMessage]:

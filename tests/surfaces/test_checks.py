@@ -125,6 +125,14 @@ def test_a_value_of_the_wrong_kind_is_told_with_what_was_expected(
 
 
 @pytest.mark.parametrize(
+    ("seconds", "expected"), [(0, []), (0.5, []), ("60", ["E009"]), (None, ["E009"])]
+)
+def test_seconds(seconds: Any, expected: list[str]) -> None:
+    assert ids(CACHE_MIDDLEWARE_SECONDS=seconds) == expected
+    assert ids(CACHE_MIDDLEWARE_SECONDS=seconds, MIDDLEWARE=WITHOUT) == []
+
+
+@pytest.mark.parametrize(
     ("middleware", "expected"),
     [
         (WITHOUT, []),
