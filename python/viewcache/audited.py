@@ -5,6 +5,7 @@ An audited request: what is read of its headers, its query and its META is noted
 
 from __future__ import annotations
 
+import atexit
 import re
 import sys
 import threading
@@ -338,6 +339,8 @@ def _place() -> str | None:
 _heard: ContextVar[ref[Audit] | None] = ContextVar("viewcache_heard", default=None)
 #: What the setting keeps patched.
 _caches = ExitStack()
+#: While its modules are there: at the end of the process it would be closed without them.
+atexit.register(_caches.close)
 #: Patching a class is for all threads, and several may ask for it.
 _lock = threading.Lock()
 _listeners = 0

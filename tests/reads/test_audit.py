@@ -6,6 +6,7 @@ import _thread
 import copy
 import json
 import pickle
+import subprocess
 import sys
 import types
 import warnings
@@ -516,3 +517,16 @@ def test_explain_looks_whatever_the_setting(site: Any, settings: Any) -> None:
     request = RequestFactory().get("/page/")
     reads.watch(request)
     assert audited.of(request) is None
+
+
+def test_a_process_ends_without_a_word() -> None:
+    program = """
+import django
+from django.conf import settings
+settings.configure(VIEWCACHE={"AUDIT": True, "TRACK": True}, INSTALLED_APPS=["viewcache"])
+django.setup()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
