@@ -86,8 +86,10 @@ def cache_page(
 
 def _names(argument: str, given: Iterable[str] | None) -> list[str] | None:
     """This argument as a list. Raises ``TypeError`` for anything but names."""
-    names = given if given is None or isinstance(given, str) else list(given)
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names or ()):
+    if given is None:
+        return None
+    names = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else given
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         raise TypeError(f"{argument} is {names!r}; expected a list of names, such as ['page'].")
     return names
 
@@ -112,6 +114,10 @@ def _wrap(view: View, area: Area) -> View:
                 await pipeline.aabandon(request)
                 raise
             return cache_status.add(request, found, outermost=False)
+        if not isinstance(response, HttpResponseBase):
+            # Django says what a view has to return.
+            await pipeline.aabandon(request)
+            return cast(HttpResponseBase, response)
         if _renders_later(response):
             return _store_once_rendered(request, response, area)
         response = await stale.ainstead(request, response) or response
@@ -132,6 +138,10 @@ def _wrap(view: View, area: Area) -> View:
                 pipeline.abandon(request)
                 raise
             return cache_status.add(request, found, outermost=False)
+        if not isinstance(response, HttpResponseBase):
+            # Django says what a view has to return.
+            pipeline.abandon(request)
+            return cast(HttpResponseBase, response)
         if _renders_later(response):
             return _store_once_rendered(request, response, area)
         response = stale.instead(request, response) or response

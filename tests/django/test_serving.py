@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -294,9 +295,26 @@ def test_a_view_without_a_request_is_told_to_use_method_decorator(rf: RequestFac
 
 
 @pytest.mark.parametrize("name", ["cookies", "query"])
-def test_a_string_is_no_list_of_names(name: str) -> None:
-    with pytest.raises(TypeError, match=f"{name} is 'abc'; expected a list of names"):
-        cache_page(60, **{name: "abc"})  # type: ignore[arg-type]
+@pytest.mark.parametrize("given", ["abc", 7, [None]])
+def test_what_is_no_list_of_names(name: str, given: Any) -> None:
+    expected = re.escape(f"{name} is {given!r}; expected a list of names")
+    with pytest.raises(TypeError, match=expected):
+        cache_page(60, **{name: given})
+
+
+@pytest.mark.parametrize("per_site", [False, True], ids=["view", "both"])
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+def test_of_a_view_that_returns_no_response_django_says_so(
+    site: Any, per_site: bool, asynchronous: bool
+) -> None:
+    async def coroutine(request: Any, anything: str) -> None:
+        pass
+
+    view: Any = coroutine if asynchronous else lambda request, anything: None
+    client = site.serve(cache_page(60)(view), per_site=per_site)
+    for _ in range(2):  # and nobody waits for the page
+        with pytest.raises(ValueError, match="didn't return an HttpResponse object"):
+            client.get("/page/")
 
 
 def test_class_based_views(site: Any) -> None:
