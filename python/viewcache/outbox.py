@@ -33,6 +33,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import request_started, setting_changed
 from django.db import connections, router
+from django.db.models.signals import post_migrate, pre_migrate
 from django.utils.module_loading import import_string
 
 from . import breaker, conf, history, signals
@@ -57,6 +58,8 @@ _owed: WeakKeyDictionary[BaseDatabaseWrapper, list[UUID]] = WeakKeyDictionary()
 #: Databases whose table is known to be there.
 _ready: set[str] = set()
 _told: set[str] = set()
+#: The databases that are being migrated.
+_migrating: set[str] = set()
 #: Rows, with their databases, of which it has been said that they cannot be read.
 _unreadable: set[tuple[str, UUID]] = set()
 
@@ -175,6 +178,8 @@ def _has_table(connection: BaseDatabaseWrapper) -> bool:
     elif outbox._meta.db_table in connection.introspection.table_names():
         _ready.add(alias)
         return True
+    elif alias in _migrating:
+        return False  # that makes it
     else:
         why = "its table is missing; run manage.py migrate"
     if alias not in _told:
@@ -318,4 +323,14 @@ def _forget(*, setting: str, **kwargs: object) -> None:
             connect()
 
 
+def _migrates(*, using: str, **kwargs: object) -> None:
+    _migrating.add(using)
+
+
+def _has_migrated(*, using: str, **kwargs: object) -> None:
+    _migrating.discard(using)
+
+
 setting_changed.connect(_forget, dispatch_uid="viewcache.outbox")
+pre_migrate.connect(_migrates, dispatch_uid="viewcache.outbox")
+post_migrate.connect(_has_migrated, dispatch_uid="viewcache.outbox")

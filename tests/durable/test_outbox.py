@@ -17,6 +17,7 @@ from blog.models import Author, Comment
 from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
+from django.core.management.sql import emit_post_migrate_signal, emit_pre_migrate_signal
 from django.core.signals import request_started
 from django.db import IntegrityError, connection, connections, transaction
 from django.db.models import Model
@@ -458,6 +459,21 @@ def test_without_its_table_it_says_so_and_goes_on(
         viewcache.expire(path="/a/")
     assert "its table is missing; run manage.py migrate" in caplog.text
     assert isinstance(cache.get(key()), int)
+
+
+def test_while_migrate_is_about_to_make_its_table_nobody_is_told_to_run_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(connection.introspection, "table_names", lambda *args: [])
+    outbox.connect()
+    emit_pre_migrate_signal(0, interactive=False, db="default")
+    with transaction.atomic():
+        viewcache.expire(path="/a/")
+    assert not caplog.text
+    emit_post_migrate_signal(0, interactive=False, db="default")
+    with transaction.atomic():
+        viewcache.expire(path="/a/")
+    assert "its table is missing; run manage.py migrate" in caplog.text
 
 
 @pytest.mark.parametrize("is_down", [False, True], ids=["up", "down"])
