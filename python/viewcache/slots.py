@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import zlib
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
@@ -47,6 +48,11 @@ _SALT = "viewcache.slots"
 _SIGNATURE = 40
 #: Longer than any marker, however it was escaped.
 _MARKER_LIMIT = 80
+#: What each nonce begins with, and a nonce.
+_MARK = "viewcacheslot"
+_NONCE = re.compile(f"{_MARK}[0-9a-f]{{32}}".encode())
+#: Set on a response in whose body a piece stood that another request's page was made with.
+_ANOTHERS = "_viewcache_anothers_slot"
 
 _within: ContextVar[bool] = ContextVar("viewcache_within", default=False)
 
@@ -133,7 +139,7 @@ class _Record:
     @cached_property
     def nonce(self) -> str:
         """What a marker begins with, which nobody can guess."""
-        return f"viewcacheslot{token_hex(16)}"
+        return f"{_MARK}{token_hex(16)}"
 
 
 class _Taken(NamedTuple):
@@ -185,15 +191,36 @@ def take_out(request: HttpRequest, response: HttpResponseBase) -> None:
     """Take the markers out of this response, and keep on it where the pieces stand."""
     record: _Record | None = request.__dict__.get(_ATTRIBUTE)
     if record is None or not record.pieces:
+        _take_out_anothers(response)
         return
     _take_out_of_headers(response, record)
     if response.streaming:
         _take_out_of_stream(cast(Any, response), record.nonce)
     elif getattr(response, "is_rendered", True):
+        _take_out_anothers(response, record.nonce)
         _take_out_of_body(cast(HttpResponse, response), record)
     else:
         # It renders later, and is stored after that.
         cast(Any, response).add_post_render_callback(partial(take_out, request))
+
+
+def _take_out_anothers(response: HttpResponseBase, own: str = "") -> None:
+    """
+    Take out the markers of another request's page, which code has kept together with what they
+    stood in, such as a piece of HTML in Django's cache.
+    """
+    if response.streaming or not getattr(response, "is_rendered", True):
+        return
+    body = cast(HttpResponse, response).content
+    if _MARK.encode() not in body:
+        return
+    for nonce in {found.decode() for found in _NONCE.findall(body)} - {own}:
+        body = _core.take_out(body, nonce)[0]
+        response.__dict__[_ANOTHERS] = True
+    if _ANOTHERS in response.__dict__ and body != cast(HttpResponse, response).content:
+        cast(HttpResponse, response).content = body
+        if response.has_header("Content-Length"):
+            response.headers["Content-Length"] = str(len(body))
 
 
 def _take_out_of_headers(response: HttpResponseBase, record: _Record) -> None:
@@ -321,6 +348,8 @@ def _split(data: bytes, nonce: str) -> tuple[bytes, bytes]:
 
 def refusal(request: HttpRequest, response: HttpResponseBase) -> str | None:
     """Why the slots of this response keep its page from being stored, if they do."""
+    if _ANOTHERS in response.__dict__:
+        return "slot of another request"
     record: _Record | None = request.__dict__.get(_ATTRIBUTE)
     if record is None or not (record.pieces or record.unmarked):
         return None

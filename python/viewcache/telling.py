@@ -81,6 +81,10 @@ REFUSALS = {
         "the session was loaded before it could be known how fresh it is, by a middleware or in a "
         "transaction; the next page is stored."
     ),
+    "slot of another request": (
+        "it has a piece of another visitor's page, which code has kept with the HTML around it, as "
+        "cache.set() of what render_to_string() returned; keep the HTML without its slots."
+    ),
     "slot in a header": "a header shows a piece that is each visitor's own.",
     "CSRF secret in the response": "the response shows the CSRF secret itself.",
     "CSRF token in a header": "a header shows the CSRF token; only the body is filled in.",

@@ -774,6 +774,52 @@ def test_tags_that_are_none(templates: Any, text: str, why: str) -> None:
         engines["django"].from_string("{% load viewcache %}" + text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% cache 60 side %}{% slot 'a' %}{{ request.path }}{% endslot %}{% endcache %}",
+        "{% cache 60 side %}{% include 'part' %}{% endcache %}",
+    ],
+    ids=["itself", "included"],
+)
+def test_a_slot_is_not_kept_by_a_cache_of_the_template(rf: Any, templates: Any, text: str) -> None:
+    from django.template import TemplateSyntaxError
+
+    templates["part"] = "{% load viewcache %}{% slot 'a' %}{{ request.path }}{% endslot %}"
+    templates["page"] = "{% load viewcache cache %}" + text
+    page = engines["django"].get_template("page")
+    with pytest.raises(TemplateSyntaxError, match=r"'a' stands in {% cache %}.* before the slot"):
+        page.render(request=rf.get("/"))
+
+
+def test_a_slot_may_have_a_cache_within(rf: Any, templates: Any) -> None:
+    templates["page"] = (
+        "{% load viewcache cache %}{% slot 'a' %}{% cache 60 path request.path %}"
+        "{{ request.path }}{% endcache %}{% endslot %}"
+    )
+    assert engines["django"].get_template("page").render(request=rf.get("/a/")) == "/a/"
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["alone", "beside its own"])
+def test_a_piece_that_code_has_kept_is_on_no_shared_page(serve: Any, way: str, own: bool) -> None:
+    kept: list[str] = []
+
+    def view(request: HttpRequest) -> HttpResponse:
+        if not kept:
+            kept.append(slot(request, "kept", pieces.greeting))
+        more = slot(request, "own", pieces.greeting) if own else ""
+        return HttpResponse(f"<p>{kept[0]}</p>{more}")
+
+    served = serve(view, way)
+    anna, bert = served.visitor(name="Anna"), served.visitor(name="Bert")
+    anna.get("/page/?first")
+    for _ in range(2):
+        response = bert.get()
+        assert response.body.decode() == "<p>Hello, Anna!</p>" + "Hello, Bert!" * own
+        assert int(response.headers.get("Content-Length", len(response.body))) == len(response.body)
+        assert status(response) == ("miss", "slot of another request")
+
+
 # -- Headers ---------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,8 @@ context of the view: when the page comes from the cache there is no view.
 
 from __future__ import annotations
 
+import sys
+from types import FrameType
 from typing import Any, cast
 
 from django import template
@@ -16,6 +18,7 @@ from django.http import HttpRequest
 from django.template import Context, RequestContext, TemplateSyntaxError
 from django.template.base import NodeList, Parser, Token
 from django.template.loader import get_template
+from django.templatetags.cache import CacheNode
 from django.utils.safestring import SafeString
 
 from viewcache import slots
@@ -35,6 +38,12 @@ class SlotNode(template.Node):
         self.nodelist = nodelist
 
     def render(self, context: Context) -> SafeString:
+        if _is_kept():
+            raise TemplateSyntaxError(
+                f"The slot {self.name!r} stands in {{% cache %}}, which would keep what one "
+                "visitor is shown, and show it to others. Close {% cache %} before the slot, and "
+                "open another behind it."
+            )
         template: Any = context.template
         request = getattr(context, "request", None) or context.get("request")
         request = getattr(request, "_request", request)  # Django REST framework wraps it
@@ -66,6 +75,16 @@ class SlotNode(template.Node):
         except Exception:
             return ""
         return str(name) if node.origin == self.origin else ""
+
+
+def _is_kept() -> bool:
+    """Does Django's ``{% cache %}`` render this, and keep it?"""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        if frame.f_code is CacheNode.render.__code__:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _find(name: str, where: str) -> tuple[SlotNode, Any]:
