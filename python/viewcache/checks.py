@@ -59,6 +59,7 @@ def check(
         *_check_sessions(),
         *_check_ignored_cookies(),
         *_check_names(),
+        *_check_quiet(),
         *_check_wagtail(),
     ]
 
@@ -393,6 +394,32 @@ def _check_names() -> Iterator[checks.CheckMessage]:
                 f"VIEWCACHE['EARLY_SAFE'] names {name!r}, which cannot be imported: {error}.",
                 "Spell the middleware as in MIDDLEWARE, a receiver by its module and name.",
             )
+
+
+def _check_quiet() -> Iterator[checks.CheckMessage]:
+    models = apps.get_models(include_auto_created=True)
+    labels = {model._meta.label_lower: model for model in models}
+    # Several models may share a table: proxies, and those that Django does not manage.
+    tables: dict[str, set[str]] = {}
+    for model in models:
+        columns = {str(field.column) for field in model._meta.local_concrete_fields}
+        tables.setdefault(model._meta.db_table, set()).update(columns)
+    for table, quiet in conf.get().QUIET.items():
+        if table not in tables and table.lower() in labels:
+            yield _warning(
+                "W017",
+                f"VIEWCACHE['QUIET'] names {table!r}, which is a model and no table, so its writes "
+                "expire pages.",
+                f"Give the table, {labels[table.lower()]._meta.db_table!r}.",
+            )
+        elif table in tables:
+            known = tables[table]
+            for column in sorted({*(quiet or ())} - known):
+                yield _warning(
+                    "W017",
+                    f"VIEWCACHE['QUIET'] names {column!r}, which is no column of {table!r}.",
+                    f"Give columns as the database has them: {', '.join(sorted(known))}.",
+                )
 
 
 def _check_wagtail() -> Iterator[checks.CheckMessage]:

@@ -84,6 +84,9 @@ def test_the_example_blog_has_none() -> None:
         ({"TRACK": ["auth", "atuh", "auth.Usr"]}, ["W015", "W015"]),
         ({"EARLY_SAFE": [f"{__name__}.TimezoneMiddleware", f"{__name__}.a.<locals>.b"]}, []),
         ({"EARLY_SAFE": [f"{__name__}.TimzoneMiddleware", "nowhere.Middleware"]}, ["W016"] * 2),
+        ({"QUIET": {"auth_user": ["last_login"], "auth_group": None, "a_table": ["a"]}}, []),
+        ({"QUIET": {"auth.User": ["last_login"], "auth.group": None}}, ["W017", "W017"]),
+        ({"QUIET": {"auth_permission": ["name", "content_type", "codname"]}}, ["W017", "W017"]),
     ],
 )
 def test_settings(given: Any, expected: list[str]) -> None:
