@@ -341,15 +341,19 @@ class Inventory:
         The page that was stored: its entry is there until then; or, where all its places were
         taken, no page of its URL need ask again until then.
         """
-    def generation_keys(self, path: str, record: bytes) -> list[str] | None:
-        """The keys of the generations that the page at this path is checked against."""
+    def generation_keys(self, path: str, key: str, record: bytes) -> list[str] | None:
+        """
+        The keys of the generations that the page at this path, stored under this key, is checked
+        against.
+        """
     def inspect(
         self, path: str, key: str, record: bytes, found: dict[str, Any], now: float
     ) -> tuple[tuple[str, str | None] | None, int, float, float, list[str]] | None:
         """
         Why a page is not served (a code, and the scope that it is about; ``None`` where it is),
         its status, when it was stored and when it ends, its scopes beyond those of its path.
-        ``None`` when the record is none, or another page's.
+        ``None`` when the record is none, is another page's, or was not signed by this site that
+        signs.
         """
 
 @final

@@ -127,7 +127,7 @@ def _look_at(store: Store, pages: Sequence[Listed]) -> Iterator[Cached]:
         (page, record, keys)
         for page in pages
         if isinstance(record := found.get(page.key), bytes)
-        and (keys := table.generation_keys(page.path, record)) is not None
+        and (keys := table.generation_keys(page.path, page.key, record)) is not None
     ]
     wanted = {key for _, _, keys in records for key in keys}
     generations = store.fetch([], list(wanted)) if wanted else {}

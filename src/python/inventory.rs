@@ -131,12 +131,15 @@ impl Inventory {
         });
     }
 
-    /// The keys of the generations that the page at this path is checked against.
-    fn generation_keys(&self, path: &str, record: &[u8]) -> Option<Vec<String>> {
+    /// The keys of the generations that the page at this path, stored under this key, is checked
+    /// against.
+    fn generation_keys(&self, path: &str, key: &str, record: &[u8]) -> Option<Vec<String>> {
+        let record = self.site.signer.unsign(key, record)?;
         inventory::generation_keys(&self.site, path, record)
     }
 
-    /// What is said of the page at this path; `None` when the record is none, or another page's.
+    /// What is said of the page at this path; `None` when the record is none, is another page's, or
+    /// was not signed by this site that signs.
     fn inspect(
         &self,
         path: &str,
@@ -145,7 +148,7 @@ impl Inventory {
         found: &Bound<'_, PyDict>,
         now: f64,
     ) -> Option<Inspected> {
-        let page = Page::decode(record)?;
+        let page = Page::decode(self.site.signer.unsign(key, record)?)?;
         if request::page_key(&page.fingerprint) != key {
             return None;
         }

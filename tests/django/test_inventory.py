@@ -156,6 +156,21 @@ def test_what_became_of_a_page_is_told() -> None:
     assert told["/fresh/"].bytes > len(b"page")
 
 
+def test_signed_pages_are_listed_and_what_nobody_signed_is_not(
+    settings: Any, cached: Any, counted: Any
+) -> None:
+    settings.VIEWCACHE = {"SIGN": True}
+    get = cached(counted())
+    get("/a/")
+    get("/b/")
+    viewcache.expire(path="/b/")
+    listed = inventory.read().pages
+    found = {page.listed.path: page.stale for page in inventory.look_at(listed)}
+    assert found == {"/a/": None, "/b/": ("expired", "path:/b/")}
+    settings.SECRET_KEY = "another"
+    assert not [*inventory.look_at(listed)]
+
+
 def test_another_pages_record_is_no_page(cached: Any, counted: Any) -> None:
     get = cached(counted())
     get("/a/")
