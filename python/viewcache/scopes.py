@@ -94,8 +94,14 @@ def item_scopes(item: Any) -> list[str]:
     if isinstance(item, Model | type):
         return [_core.scope_of_tag(name_of(item))]
     name = text(item)
-    if name.startswith("tree:/"):
-        return _core.scopes_of_tree(name.removeprefix("tree:"))
-    if name.startswith(("/", "path:/")) or "://" in name:
-        return _core.scopes_of_path(name.removeprefix("path:"))
-    return [_core.scope_of_tag(name.removeprefix("tag:"))]
+    if name.startswith("tag:"):
+        # Whatever it is: a tag may be named after a URL.
+        return [_core.scope_of_tag(name.removeprefix("tag:"))]
+    tree, path = name.removeprefix("tree:"), name.removeprefix("path:")
+    if tree != name and _is_url(tree):
+        return _core.scopes_of_tree(tree)
+    return _core.scopes_of_path(path) if _is_url(path) else [_core.scope_of_tag(name)]
+
+
+def _is_url(name: str) -> bool:
+    return name.startswith("/") or "://" in name

@@ -260,6 +260,20 @@ def test_an_object_without_a_url_is_its_tag() -> None:
     assert viewcache.expire(obj=Group(pk=3)).scopes == ("tag:auth.group:3",)
 
 
+@pytest.mark.parametrize(
+    ("item", "expected"),
+    [
+        ("tree:https://a.example/a/", ["tree:/a/", "path:/a/", "path:/a"]),
+        ("path:https://a.example/a/?b=c", ["path:/a/"]),
+        ("tag:feed:https://a.example/", ["tag:feed:https://a.example/"]),
+        ("tag:tree:/a/", ["tag:tree:/a/"]),
+        ("tree:oak", ["tag:tree:oak"]),
+    ],
+)
+def test_what_an_item_is_its_prefix_says(item: str, expected: list[str]) -> None:
+    assert scopes.item_scopes(item) == expected
+
+
 def test_an_item_that_is_a_full_url_is_its_path() -> None:
     assert scopes.item_scopes("https://a.example/a/") == ["path:/a/"]
 
