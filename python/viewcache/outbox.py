@@ -178,8 +178,8 @@ def _has_table(connection: BaseDatabaseWrapper) -> bool:
     elif outbox._meta.db_table in connection.introspection.table_names():
         _ready.add(alias)
         return True
-    elif alias in _migrating:
-        return False  # that makes it
+    elif alias in _migrating or not is_on():
+        return False  # that makes it, or nobody asked for it
     else:
         why = "its table is missing; run manage.py migrate"
     if alias not in _told:

@@ -461,6 +461,16 @@ def test_without_its_table_it_says_so_and_goes_on(
     assert isinstance(cache.get(key()), int)
 
 
+def test_without_the_setting_nobody_misses_its_table(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.VIEWCACHE = {}
+    monkeypatch.setattr(connection.introspection, "table_names", lambda *args: [])
+    outbox.connect()
+    call_command("viewcache", "deliver", verbosity=0)
+    assert not caplog.text
+
+
 def test_while_migrate_is_about_to_make_its_table_nobody_is_told_to_run_it(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
