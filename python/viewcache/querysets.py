@@ -50,7 +50,9 @@ class ExpiringMixin:
         """
         found = cast(Any, self)._chain()
         if what:
-            found._viewcache_scopes = tuple(s for item in what for s in scopes.item_scopes(item))
+            found._viewcache_scopes = tuple(
+                s for item in what for s in scopes.item_scopes(scopes.saved(item))
+            )
         return found
 
     def update(self, **values: Any) -> int:

@@ -23,6 +23,7 @@ from django.utils.functional import lazystr
 from django.utils.translation import get_language, gettext_lazy, override
 from viewcache import scopes
 from viewcache.decorators import cache_page
+from viewcache.querysets import ExpiringQuerySet
 
 if TYPE_CHECKING:
     from backends import Backend
@@ -189,11 +190,19 @@ def test_what_is_no_object(given: Any) -> None:
         viewcache.expire(obj=given)
 
 
-@pytest.mark.parametrize("how", ["obj", "tag", "expiring"])
-def test_an_object_that_is_not_saved_has_no_page(how: str) -> None:
-    unsaved = Tag(name="t", slug="t")
+@pytest.mark.parametrize(
+    "expire",
+    [
+        lambda unsaved: viewcache.expire(obj=unsaved),
+        lambda unsaved: viewcache.expire(tag=unsaved),
+        viewcache.expiring,
+        lambda unsaved: ExpiringQuerySet(Tag).expiring(unsaved),
+    ],
+    ids=["obj", "tag", "expiring", "queryset"],
+)
+def test_an_object_that_is_not_saved_has_no_page(expire: Any) -> None:
     with pytest.raises(ValueError, match=r"<Tag: .*> is not saved"):
-        viewcache.expiring(unsaved) if how == "expiring" else viewcache.expire(**{how: unsaved})
+        expire(Tag(name="t", slug="t"))
 
 
 @pytest.mark.parametrize("name", ["path", "tree", "tag", "obj"])
