@@ -15,6 +15,7 @@ from django.apps import apps
 from django.conf import settings
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db import transaction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -142,6 +143,12 @@ def expire_view_cache(path: str | Promise, key_prefix: str | None = None) -> Exp
         if connection.in_atomic_block:
             # Until the commit others still see the old rows, and may store pages of them.
             commit.gather(written, connection, _write_again)
+    except SynchronousOnlyOperation:
+        return ExpireResult(
+            False,
+            "A coroutine cannot ask the database, which has the hosts of the Sites table. "
+            "Use sync_to_async(expire_view_cache).",
+        )
     except Exception as fault:
         return ExpireResult(False, f"The cache failed: {type(fault).__name__}: {fault}")
     signals.expired(written)

@@ -443,6 +443,13 @@ def test_the_sites_table_names_hosts_of_stock_django(settings: Any) -> None:
         viewcache.expire_view_cache("/page/")
         assert not is_there()
         assert not another()
+
+        async def within() -> Any:
+            return viewcache.expire_view_cache("/page/")
+
+        done = asyncio.run(within())
+        assert not done.expired
+        assert done.reason.endswith("Use sync_to_async(expire_view_cache).")
     finally:
         with connection.schema_editor() as editor:
             editor.delete_model(Site)
