@@ -183,7 +183,7 @@ def _origins(given: str) -> list[str]:
 
 
 def _languages() -> list[str | None]:
-    return [code for code, _ in settings.LANGUAGES] if settings.USE_I18N else [None]
+    return [*scopes.languages()] if settings.USE_I18N else [None]
 
 
 def _zones() -> list[str | None]:

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db.models import Model
 from django.urls import NoReverseMatch
 from django.utils.functional import Promise
-from django.utils.translation import override
+from django.utils.translation import get_language, override
 
 from . import _core
 
@@ -72,12 +72,22 @@ def object_scopes(obj: Model) -> list[str]:
     return found
 
 
+def languages() -> list[str]:
+    """
+    The languages that pages are made in: those of the site; the default, which need not be among
+    them (a new project has ``en-us``, and ``LANGUAGES`` has ``en``); and the active one.
+    """
+    default = str(settings.LANGUAGE_CODE)
+    codes = [code for code, _ in settings.LANGUAGES]
+    return list(dict.fromkeys([*codes, default, get_language() or default]))
+
+
 def in_every_language(url: Any) -> list[str]:
     """What this function returns in each language of the site, without repetitions."""
     if not settings.USE_I18N:
         return [str(url())]
     urls, error = [], None
-    for code, _ in settings.LANGUAGES:
+    for code in languages():
         try:
             with override(code):
                 urls.append(str(url()))

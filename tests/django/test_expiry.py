@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import viewcache
 from blog.models import Author, Tag
+from django.conf.urls.i18n import i18n_patterns
 from django.contrib.auth.models import Group
 from django.core.cache import cache
 from django.db import connection
@@ -245,6 +247,24 @@ def test_a_url_that_some_languages_have() -> None:
         return f"/{get_language()}/"
 
     assert scopes.in_every_language(url) == ["/en/"]
+
+
+def test_a_default_language_that_is_not_among_the_languages(settings: Any) -> None:
+    """As in a new project, whose ``LANGUAGE_CODE`` is ``en-us``, where ``LANGUAGES`` has ``en``."""
+    settings.LANGUAGE_CODE = "en-us"
+    module = types.ModuleType("urls_of_a_test")
+    views = [path("page/", lambda request: HttpResponse(), name="page")]
+    module.urlpatterns = i18n_patterns(*views, prefix_default_language=False)  # type: ignore[attr-defined]
+    settings.ROOT_URLCONF = module
+    with override(None):
+        expired = viewcache.expire(view="page").scopes
+    assert expired == ("path:/en/page/", "path:/fr/page/", "path:/page/")
+    settings.ALLOWED_HOSTS = ["a.example"]
+    for code in ("en-us", "de-at"):
+        with override(code):
+            is_there = stored_by_django("http://a.example")
+            viewcache.expire_view_cache("/page/")
+            assert not is_there()
 
 
 def test_a_view_without_languages(settings: Any) -> None:
