@@ -139,16 +139,16 @@ def _scopes(
         )
     scopes: list[str] = []
     for item in _several(path):
-        scopes += _core.scopes_of_path(scopes_of.text(item))
+        scopes += scopes_of.of_path(scopes_of.text(item))
     for item in _several(tree):
-        scopes += _core.scopes_of_tree(scopes_of.text(item))
+        scopes += scopes_of.of_tree(scopes_of.text(item))
     for item in _several(tag):
         scopes.append(_core.scope_of_tag(scopes_of.name_of(scopes_of.saved(item))))
     if view is not None:
         if not isinstance(view, str) and not callable(view):
             raise ValueError(f"{view!r} is not a view. Give one name, such as 'blog:post'.")
         found = scopes_of.in_every_language(lambda: reverse(view, args=args, kwargs=kwargs))
-        scopes += [scope for url in found for scope in _core.scopes_of_path(url)]
+        scopes += [scope for url in found for scope in scopes_of.of_path(url)]
     for item in _several(obj):
         scopes += scopes_of.object_scopes(scopes_of.saved(item))
     if everything:

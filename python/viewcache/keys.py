@@ -123,8 +123,8 @@ def expire_view_cache(path: str | Promise, key_prefix: str | None = None) -> Exp
     ``ValueError`` for an empty or relative path, or what is no path.
     """
     given = scopes.text(path)
-    written = _core.scopes_of_path(given)
-    decoded = written[0].removeprefix("path:")
+    written = scopes.of_path(given)
+    paths = [scope.removeprefix("path:") for scope in written]
     # Django formats it, whatever it is.
     prefix = str(settings.CACHE_MIDDLEWARE_KEY_PREFIX if key_prefix is None else key_prefix)
     try:
@@ -136,7 +136,11 @@ def expire_view_cache(path: str | Promise, key_prefix: str | None = None) -> Exp
             recipe=compat.key_recipe(),
             # The decorator's pages have no prefix unless it was given one.
             key_prefixes=list(dict.fromkeys([prefix, ""])),
-            urls=[f"{origin}{escape_uri_path(decoded)}" for origin in _origins(given)],
+            urls=[
+                f"{origin}{escape_uri_path(decoded)}"
+                for origin in _origins(given)
+                for decoded in paths
+            ],
             suffixes=list(product(_languages(), _zones())),
         )
         connection = transaction.get_connection()
@@ -153,7 +157,7 @@ def expire_view_cache(path: str | Promise, key_prefix: str | None = None) -> Exp
         return ExpireResult(False, f"The cache failed: {type(fault).__name__}: {fault}")
     signals.expired(written)
     stock = f"; {deleted} entries of stock Django deleted" if deleted else ""
-    return ExpireResult(True, f"every variant of {decoded} expired{stock}")
+    return ExpireResult(True, f"every variant of {paths[0]} expired{stock}")
 
 
 def _write_again(written: list[str]) -> bool:

@@ -59,6 +59,31 @@ def text(path: object) -> str:
     raise ValueError(f"{path!r} is not a path. Give a string such as '/blog/'.")
 
 
+def of_path(path: str) -> list[str]:
+    """The scopes of a path. Raises ``ValueError`` for what is none."""
+    return _with_bare(_core.scopes_of_path(path))
+
+
+def of_tree(path: str) -> list[str]:
+    """The scopes of a path and all below it. Raises ``ValueError`` for what is none."""
+    return _with_bare(_core.scopes_of_tree(path))
+
+
+def _with_bare(found: list[str]) -> list[str]:
+    """
+    These scopes, and those of the same paths without ``FORCE_SCRIPT_NAME``: where a proxy takes the
+    prefix off, ``request.path`` has it under WSGI and has it not under ASGI.
+    """
+    if not (prefix := (settings.FORCE_SCRIPT_NAME or "").rstrip("/")):
+        return found
+    bare = []
+    for scope in found:
+        kind, _, path = scope.partition(":")
+        if path == prefix or path.startswith(f"{prefix}/"):
+            bare.append(f"{kind}:{path[len(prefix) :] or '/'}")
+    return list(dict.fromkeys([*found, *bare]))
+
+
 def object_scopes(obj: Model) -> list[str]:
     """The scopes of an object: its URL in every language, and its own tag."""
     if not isinstance(obj, Model):
@@ -67,7 +92,7 @@ def object_scopes(obj: Model) -> list[str]:
     get_url = getattr(obj, "get_absolute_url", None)
     if get_url is not None:
         found = [
-            scope for url in in_every_language(get_url) for scope in _core.scopes_of_path(text(url))
+            scope for url in in_every_language(get_url) for scope in of_path(text(url))
         ] + found
     return found
 
@@ -109,8 +134,8 @@ def item_scopes(item: Any) -> list[str]:
         return [_core.scope_of_tag(name.removeprefix("tag:"))]
     tree, path = name.removeprefix("tree:"), name.removeprefix("path:")
     if tree != name and _is_url(tree):
-        return _core.scopes_of_tree(tree)
-    return _core.scopes_of_path(path) if _is_url(path) else [_core.scope_of_tag(name)]
+        return of_tree(tree)
+    return of_path(path) if _is_url(path) else [_core.scope_of_tag(name)]
 
 
 def _is_url(name: str) -> bool:

@@ -17,7 +17,7 @@ from django.core.cache import cache
 from django.db import connection
 from django.http import HttpResponse
 from django.test import RequestFactory
-from django.test.utils import isolate_apps
+from django.test.utils import isolate_apps, override_script_prefix
 from django.urls import NoReverseMatch, path, reverse, reverse_lazy
 from django.utils import cache as django_cache
 from django.utils import timezone
@@ -265,6 +265,39 @@ def test_a_default_language_that_is_not_among_the_languages(settings: Any) -> No
             is_there = stored_by_django("http://a.example")
             viewcache.expire_view_cache("/page/")
             assert not is_there()
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"path": "/app/a/"}, ("path:/app/a/", "path:/a/")),
+        ({"path": "https://a.example/app"}, ("path:/app", "path:/")),
+        ({"path": ["/apple/", "/a/app/"]}, ("path:/apple/", "path:/a/app/")),
+        (
+            {"tree": "/app/a/"},
+            (
+                *("tree:/app/a/", "path:/app/a/", "path:/app/a"),
+                *("tree:/a/", "path:/a/", "path:/a"),
+            ),
+        ),
+        ({"view": "sitemap"}, ("path:/app/sitemap.xml", "path:/sitemap.xml")),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["/app", "/app/"])
+def test_below_a_prefix_that_a_proxy_takes_off(
+    settings: Any, given: Any, expected: Any, prefix: str
+) -> None:
+    settings.FORCE_SCRIPT_NAME = prefix
+    with override_script_prefix(prefix):
+        assert viewcache.expire(**given).scopes == expected
+
+
+def test_a_page_below_a_prefix_under_asgi(settings: Any, site: Any, counted: Any) -> None:
+    settings.FORCE_SCRIPT_NAME = "/app"
+    client = site.serve(cache_page(60)(counted().coroutine()), asynchronous=True)
+    found = [asyncio.run(client.get("/page/")).content for _ in range(2)]
+    viewcache.expire(path="/app/page/")
+    assert [*found, asyncio.run(client.get("/page/")).content] == [b"1", b"1", b"2"]
 
 
 def test_a_view_without_languages(settings: Any) -> None:

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from django.db import transaction
 from wagtail.contrib.frontend_cache.backends import BaseBackend
 
-from viewcache import _core
 from viewcache.expiry import on_commit
+from viewcache.scopes import of_path
 
 
 class ViewcacheBackend(BaseBackend):  # type: ignore[misc, unused-ignore]
@@ -30,5 +30,5 @@ class ViewcacheBackend(BaseBackend):  # type: ignore[misc, unused-ignore]
 
     def purge_batch(self, urls: Iterable[str]) -> None:
         """Expire these URLs, in one command to the cache."""
-        scopes = [scope for url in urls for scope in _core.scopes_of_path(url)]
+        scopes = [scope for url in urls for scope in of_path(url)]
         on_commit(dict.fromkeys(scopes), transaction.get_connection())

@@ -18,7 +18,7 @@ from wagtail.models import ReferenceIndex, Site
 from wagtail.models.sites import SiteRootPath
 
 from viewcache import _core
-from viewcache.scopes import in_every_language, name_of
+from viewcache.scopes import in_every_language, name_of, of_path, of_tree
 
 #: ``wagtail.models.Page``, or what a site has put in its place (since Wagtail 8).
 Page: Any = Site._meta.get_field("root_page").related_model
@@ -53,11 +53,11 @@ class Pages:
         found = []
         for url in self._urls(page):
             if below:
-                found += _core.scopes_of_tree(url)
+                found += of_tree(url)
             else:
-                found += _core.scopes_of_path(url)
+                found += of_path(url)
                 for path in page.specific_deferred.get_cached_paths():
-                    found += _core.scopes_of_path(url.rstrip("/") + "/" + path.lstrip("/"))
+                    found += of_path(url.rstrip("/") + "/" + path.lstrip("/"))
         return [*found, *map(_core.scope_of_tag, tags(page))]
 
     def above(self, page: Any) -> list[str]:

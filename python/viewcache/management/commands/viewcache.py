@@ -25,7 +25,7 @@ from django.urls import NoReverseMatch, reverse
 from viewcache import _core, conf, expiry, inventory, outbox, telling, warming, why_expired
 from viewcache.explaining import explain
 from viewcache.management import listing
-from viewcache.scopes import in_every_language
+from viewcache.scopes import in_every_language, of_path, of_tree
 from viewcache.store import Store
 from viewcache.visitor import request_for
 
@@ -453,12 +453,8 @@ def _named(pairs: list[str] | None) -> dict[str, str] | None:
 
 
 def _scopes(path: list[str], tree: list[str], tag: list[str], everything: bool) -> list[str]:
-    found = [scope for item in path for scope in _core.scopes_of_path(item)]
-    found += [
-        scope
-        for item in [*tree, *(["/"] if everything else [])]
-        for scope in _core.scopes_of_tree(item)
-    ]
+    found = [scope for item in path for scope in of_path(item)]
+    found += [scope for item in [*tree, *(["/"] if everything else [])] for scope in of_tree(item)]
     return list(dict.fromkeys([*found, *map(_core.scope_of_tag, tag)]))
 
 
