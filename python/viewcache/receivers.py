@@ -112,9 +112,14 @@ def connect() -> None:
     """Connect what answers for the models that the settings name, whatever they name then."""
     signals.pre_save.connect(remember_before, dispatch_uid="viewcache.remember_before")
     signals.post_save.connect(_of_settings, dispatch_uid="viewcache.of_settings")
-    signals.m2m_changed.connect(_of_settings_m2m, dispatch_uid="viewcache.of_settings")
-    connect_deletions(apps.get_models(include_auto_created=True))
+    _connect_to_models()
     setting_changed.connect(_connect_again, dispatch_uid="viewcache.receivers")
+
+
+def _connect_to_models() -> None:
+    models = apps.get_models(include_auto_created=True)
+    connect_deletions(models)
+    connect_relations(models)
 
 
 def connect_deletions(models: Iterable[type[Model]]) -> None:
@@ -142,9 +147,35 @@ def connect_deletions(models: Iterable[type[Model]]) -> None:
                 signal.disconnect(sender=model, dispatch_uid=uid)
 
 
+def connect_relations(models: Iterable[type[Model]]) -> None:
+    """
+    Connect what answers for changes of the many-to-many relations of these models, for those of
+    which a side expires something. Where somebody hears of one, Django asks which of its rows are
+    there before it adds any.
+    """
+    try:
+        named = conf.get().EXPIRE_ON_SAVE
+    except ImproperlyConfigured:
+        return  # the checks tell
+    models = list(models)
+    # A row of a model that inherits a relation is an instance of it, too.
+    heard = {each for model in models if named and _named(model) for each in model.__mro__}
+    for model in models:
+        # Not Django's alone: django-taggit's send the signal, too.
+        for field in cast(Any, model)._meta.local_many_to_many:
+            through, other = getattr(field.remote_field, "through", None), field.remote_field.model
+            if isinstance(through, str) or isinstance(other, str) or through is None:
+                continue  # a name that the project has no model of
+            if not heard.isdisjoint((model, other, other._meta.concrete_model)):
+                uid = "viewcache.of_settings"
+                signals.m2m_changed.connect(_of_settings_m2m, sender=through, dispatch_uid=uid)
+            else:
+                signals.m2m_changed.disconnect(sender=through, dispatch_uid="viewcache.of_settings")
+
+
 def _connect_again(*, setting: str, **kwargs: Any) -> None:
     if setting == "VIEWCACHE":
-        connect_deletions(apps.get_models(include_auto_created=True))
+        _connect_to_models()
 
 
 def _of_settings(sender: type[Model], instance: Model, **kwargs: Any) -> None:

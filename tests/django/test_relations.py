@@ -178,6 +178,23 @@ def test_a_query_for_each_relation_whose_other_side_is_named(
     assert queries("Item", "Label", "Branch") == before + 3
 
 
+@pytest.mark.parametrize("kind", ["Item", "Novel", "Bargain"])
+def test_who_hears_of_a_relation(settings: Any, shop: Any, database: str, kind: str) -> None:
+    """Where anybody does, Django asks which of its rows are there before it adds any."""
+
+    def queries(*names: str) -> int:
+        receive(settings, *names)
+        item = getattr(shop, kind).objects.using(database).create(name="a")
+        label = shop.Label.objects.using(database).create(name="l")
+        with CaptureQueriesContext(connections[database]) as captured:
+            item.labels.add(label)
+        return sum("SELECT" in query["sql"] for query in captured)
+
+    assert queries() == queries("Branch", "Stock") == 0
+    assert all(queries(name) for name in ("Item", "Label", "Novel"))
+    assert queries() == 0
+
+
 # -- Models that inherit rows ---------------------------------------------------------------------
 
 
