@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any, cast
 
 from django.core.cache.backends.base import BaseCache
-from django.db import router
+from django.db import DatabaseError, connections, router
 
 from .compat import is_of
 
@@ -30,6 +30,18 @@ def _is_table(kind: type) -> bool:
     """Is it Django's database cache? Each request asks: of each class it is found out once."""
     names = ((each.__module__, each.__name__) for each in kind.__mro__)
     return ("django.core.cache.backends.db", "BaseDatabaseCache") in names
+
+
+def has_no_table(backend: BaseCache) -> bool:
+    """Is it Django's database cache, and has nobody made its table yet (``createcachetable``)?"""
+    if not is_database(backend):
+        return False
+    cache: Any = backend
+    connection = connections[router.db_for_write(cache.cache_model_class)]
+    try:
+        return cache._table not in connection.introspection.table_names()
+    except DatabaseError:
+        return False  # nobody can tell
 
 
 def is_memcached(backend: BaseCache) -> bool:

@@ -14,7 +14,9 @@ from blog.models import Author, Tag
 from django.conf.urls.i18n import i18n_patterns
 from django.contrib.auth.models import Group
 from django.core.cache import cache
-from django.db import connection
+from django.core.cache.backends.db import DatabaseCache
+from django.core.management import call_command
+from django.db import DatabaseError, connection
 from django.http import HttpResponse
 from django.test import RequestFactory
 from django.test.utils import isolate_apps, override_script_prefix
@@ -23,7 +25,7 @@ from django.utils import cache as django_cache
 from django.utils import timezone
 from django.utils.functional import lazystr
 from django.utils.translation import get_language, gettext_lazy, override
-from viewcache import scopes
+from viewcache import expiry, scopes
 from viewcache.decorators import cache_page
 from viewcache.querysets import ExpiringQuerySet
 
@@ -584,3 +586,36 @@ def test_an_expiry_leaves_no_page_to_a_process_that_forgot_nothing(site: Any, co
     cache._cache.update(pages)
     cache._expire_info.update(expires)
     assert fresh(client, "/a/") == [True]
+
+
+# -- A cache that is not there yet ----------------------------------------------------------------
+
+
+def test_a_table_that_is_not_made_yet_keeps_nothing_to_expire(
+    transactional_db: None,
+    settings: Any,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """``migrate`` runs before ``createcachetable``, and so do the first statements of each test."""
+    kind = "django.core.cache.backends.db.DatabaseCache"
+    settings.CACHES = {"default": {"BACKEND": kind, "LOCATION": "not_made_yet"}}
+    assert expiry.write_or_log(["path:/a/"])
+    assert caplog.records == []
+    # Whoever asks for an expiry is told.
+    with pytest.raises(DatabaseError, match="not_made_yet"):
+        viewcache.expire(path="/a/")
+
+    call_command("createcachetable", verbosity=0)
+    assert expiry.write_or_log(["path:/a/"])
+    monkeypatch.setattr(DatabaseCache, "set", raises(DatabaseError("lost")))
+    assert not expiry.write_or_log(["path:/a/"])
+    assert "could not expire path:/a/" in caplog.text
+    connection.cursor().execute("DROP TABLE not_made_yet")
+
+
+def raises(error: Exception) -> Callable[..., None]:
+    def call(*args: Any, **kwargs: Any) -> None:
+        raise error
+
+    return call
