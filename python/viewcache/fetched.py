@@ -23,10 +23,14 @@ def finished(wrapper: Any, connection: BaseDatabaseWrapper, result: Any) -> Any:
     raw = wrapper.cursor
     if getattr(raw, "description", None) is None:
         return result
-    try:
-        fetched = Fetched(raw, type(connection.features.empty_fetchmany_value))
-    except cast(Any, connection).Database.Error:
-        return result  # psycopg: a statement without rows that has a description
+    # SQLite tells here what a statement runs into at its end, such as a foreign key of no row.
+    with connection.wrap_database_errors:
+        try:
+            fetched = Fetched(raw, type(connection.features.empty_fetchmany_value))
+        except cast(Any, connection).Database.ProgrammingError:
+            if connection.vendor != "postgresql":
+                raise
+            return result  # psycopg: a statement without rows that has a description
     wrapper.cursor = fetched
     return fetched if result is raw else result
 

@@ -11,7 +11,8 @@ import pytest
 import viewcache
 from asgiref.sync import async_to_sync
 from blog.models import Author
-from django.db import connection, connections, transaction
+from django.contrib.auth.models import Permission
+from django.db import IntegrityError, connection, connections, transaction
 from django.db.models.signals import post_save, pre_save
 from viewcache import commit, conf, receivers
 from viewcache.store import Store
@@ -304,3 +305,13 @@ def test_the_receiver_waits_too() -> None:
     finally:
         for signal, receiver in signals:
             signal.disconnect(receiver, sender=Author)
+
+
+# -- Statements that fail at their end ------------------------------------------------------------
+
+
+def test_sqlite_tells_of_a_foreign_key_at_the_end_of_a_statement(settings: Any) -> None:
+    """Where ``TRACK`` runs a statement to its end, what it runs into there is the caller's."""
+    settings.VIEWCACHE = {"TRACK": True}
+    with pytest.raises(IntegrityError, match="FOREIGN KEY"):
+        Permission.objects.create(name="a", codename="a", content_type_id=987_654)
