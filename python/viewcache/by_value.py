@@ -183,6 +183,8 @@ def _of(field: Any) -> Iterator[tuple[str, bool, int | None, bool]]:
     )
     target = field
     while target.remote_field is not None:
+        if isinstance(target.remote_field.model, str):
+            return  # no model of the project, as the checks of Django say
         target = target.target_field
     kind = target.get_internal_type()
     is_known = kind in _TEXTS or kind in _KEYS

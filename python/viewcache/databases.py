@@ -63,7 +63,8 @@ def queries() -> _core.Queries:
         if isinstance(wanted, bool) or not labels.isdisjoint(wanted):
             tracked.add(model._meta.db_table)
             for field in model._meta.local_many_to_many:
-                tracked.add(field.m2m_db_table())
+                if not isinstance(cast(Any, field.remote_field).through, str):
+                    tracked.add(field.m2m_db_table())
     quiet = dict(QUIET)
     for table, columns in conf.get().QUIET.items():
         known = quiet.get(table, [])
@@ -93,7 +94,10 @@ def _cascades() -> dict[str, list[str]]:
         for field in model._meta.local_fields:
             on_delete = getattr(field.remote_field, "on_delete", None)
             if getattr(on_delete, "on_delete_sql", None) is not None:
-                target = cast(Any, field.remote_field).model._meta.db_table
+                other = cast(Any, field.remote_field).model
+                if isinstance(other, str):
+                    continue  # no model of the project, as the checks of Django say
+                target = other._meta.db_table
                 found.setdefault(target, {})[model._meta.db_table] = None
     for table, others in found.items():
         waiting = list(others)

@@ -100,7 +100,9 @@ def _relations(model: type[Model]) -> Iterator[tuple[Any, bool]]:
     """The many-to-many fields of this model's own rows, and (``True``) those of others to it."""
     options: Any = (model._meta.concrete_model or model)._meta
     for field in options.local_many_to_many:
-        if isinstance(field, ManyToManyField):
+        # A name is no model of the project, as the checks of Django say.
+        named = field.remote_field.model, field.remote_field.through
+        if isinstance(field, ManyToManyField) and not any(isinstance(each, str) for each in named):
             yield field, False
     for relation in options.get_fields(include_parents=False, include_hidden=True):
         # Where it is symmetrical, both are the same rows.
@@ -165,7 +167,7 @@ def connect_relations(models: Iterable[type[Model]]) -> None:
         for field in cast(Any, model)._meta.local_many_to_many:
             through, other = getattr(field.remote_field, "through", None), field.remote_field.model
             if isinstance(through, str) or isinstance(other, str) or through is None:
-                continue  # a name that the project has no model of
+                continue  # as above
             if not heard.isdisjoint((model, other, other._meta.concrete_model)):
                 uid = "viewcache.of_settings"
                 signals.m2m_changed.connect(_of_settings_m2m, sender=through, dispatch_uid=uid)

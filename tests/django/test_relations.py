@@ -275,3 +275,24 @@ def test_a_relation_of_an_inherited_row(
     else:
         book.labels.add(label)
     assert f"tag:blog.item:{book.pk}" in expired()
+
+
+# -- Models that are not there --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("track", [True, ["blog"]])
+@isolate_apps("blog")
+def test_models_that_are_not_there_are_for_djangos_checks_to_tell(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, track: Any
+) -> None:
+    class Lost(Named):
+        slug = models.SlugField()
+        owner = models.OneToOneField("absent.Owner", getattr(models, "DB_CASCADE", models.CASCADE))
+        marks: Any = models.ManyToManyField("absent.Mark")
+        others: Any = models.ManyToManyField("absent.Other", through="absent.Through")
+
+    found = [Lost, Lost.marks.through]
+    monkeypatch.setattr(receivers.apps, "get_models", lambda **kwargs: found)
+    settings.VIEWCACHE = {"TRACK": track, "EXPIRE_ON_SAVE": {"blog.Lost": None}}
+    with connections["default"].cursor() as cursor:
+        assert cursor.execute("SELECT 1").fetchall() == [(1,)]
