@@ -75,6 +75,26 @@ const GRAMMAR: &[&str] = &[
     "XOR",
 ];
 
+/// What ends a quoted name.
+const QUOTES: &[&str] = &["\"", "`", "]"];
+
+fn is_of_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_' || c == '.'
+}
+
+/// The words of a statement, names with their schema, and each sign between them: `a = (` calls no `a`.
+fn pieces(statement: &str) -> impl Iterator<Item = &str> {
+    let mut rest = statement;
+    std::iter::from_fn(move || {
+        rest = rest.trim_start();
+        let sign = rest.chars().next()?.len_utf8();
+        let word = rest.find(|c| !is_of_word(c)).unwrap_or(rest.len());
+        let (piece, left) = rest.split_at_checked(word.max(sign))?;
+        rest = left;
+        Some(piece)
+    })
+}
+
 impl Analyser {
     /// Whether a text that was refused may change what a table holds.
     pub(super) fn may_write(&self, text: &str, dialect: Dialect) -> bool {
@@ -86,19 +106,19 @@ impl Analyser {
     }
 
     fn statement_may_write(&self, statement: &str) -> bool {
-        let mut words = statement
-            .split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '(' || c == '.'))
-            .flat_map(|piece| piece.split_inclusive('('))
-            .filter(|piece| !piece.is_empty())
-            .peekable();
+        let mut pieces = pieces(statement).peekable();
         let mut first = true;
         let mut before = String::new();
-        while let Some(piece) = words.next() {
-            let word = piece.trim_end_matches('(').to_ascii_uppercase();
-            let called = piece.ends_with('(') || words.peek() == Some(&"(");
-            if word.is_empty() {
+        while let Some(piece) = pieces.next() {
+            let called = pieces.peek() == Some(&"(");
+            if called && QUOTES.contains(&piece) {
+                // A quoted name, which is empty by now.
+                return true;
+            }
+            if !piece.starts_with(is_of_word) {
                 continue;
             }
+            let word = piece.to_ascii_uppercase();
             if first && !READS.contains(&word.as_str()) {
                 return true;
             }

@@ -114,12 +114,15 @@ fn an_unknown_read_is_told_from_an_unknown_write() {
         "SELECT 'DELETE' FROM t WHERE ) -- UPDATE t",
         "SELECT replace(a, 'x', 'y') FROM WHERE t",
         "SELECT count(*), max(a) FROM t WHERE a IN (1, 2) ) AND b",
+        "SELECT a, (SELECT 1) FROM t WHERE ) b = (SELECT 1) AND c - (d) > (e)",
+        "SELECT \"a\" FROM t WHERE \"u\".\"b\" = (\"t\".\"c\") )",
     ];
     let writes = [
         "WITH x AS (DELETE FROM t RETURNING *) SELECT FROM WHERE",
         "SELECT a INTO u FROM WHERE",
         "SELECT f(a) FROM WHERE",
         "SELECT f (a) FROM WHERE",
+        "SELECT s.f(a) FROM WHERE",
         "SELECT a FROM WHERE; DELETE FROM t",
         "SELECT a FROM t WHERE x = UPDATE )",
         "MAYBE a SELECT",
@@ -133,6 +136,14 @@ fn an_unknown_read_is_told_from_an_unknown_write() {
             let refusal = analyser().analyse(text, dialect).expect_err(text);
             assert!(refusal.may_write, "{dialect:?}: {text}");
         }
+    }
+    for (dialect, text) in [
+        (Dialect::Postgres, "SELECT \"f\"(a) FROM WHERE"),
+        (Dialect::Sqlite, "SELECT \"s\".\"f\" (a) FROM WHERE"),
+        (Dialect::MySql, "SELECT `f` (a) FROM WHERE"),
+    ] {
+        let refusal = analyser().analyse(text, dialect).expect_err(text);
+        assert!(refusal.may_write, "{dialect:?}: {text}");
     }
 }
 
