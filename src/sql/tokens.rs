@@ -76,6 +76,14 @@ pub(super) fn adapt(tokens: &mut Vec<Token>, dialect: Dialect) {
     }
     let mut dropped = drop.into_iter();
     tokens.retain(|_| !dropped.next().unwrap_or(false));
+    if dialect == Dialect::Sqlite {
+        // The parser knows shifts in other databases only. SQLite has them bind as tightly as `&`.
+        for token in tokens.iter_mut() {
+            if matches!(token, Token::ShiftLeft | Token::ShiftRight) {
+                *token = Token::Ampersand;
+            }
+        }
+    }
 }
 
 /// Words that link the two sides of an operator, or hang one on the right of an operand.

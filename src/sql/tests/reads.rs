@@ -15,6 +15,7 @@ fn a_table_is_met_wherever_it_stands() {
             ("SELECT 'SELECT * FROM u' FROM t", "reads t"),
             ("SELECT a FROM t -- , u\n", "reads t"),
             ("SELECT a FROM t, u, v", "reads t; reads u; reads v"),
+            ("SELECT a << 1, (b >> 2) FROM t", "reads t"),
             ("SELECT (SELECT a FROM u) FROM t", "reads t; reads u"),
             (
                 "SELECT CASE WHEN EXISTS (SELECT 1 FROM u) THEN 1 ELSE (SELECT 2 FROM v) END FROM t",
