@@ -191,7 +191,7 @@ pub(super) fn read<'a>(
         | "CLOSE" | "FETCH" | "MOVE" | "COMMENT" | "GRANT" | "REVOKE" | "KILL" | "CLUSTER"
         | "OPTIMIZE" | "ATTACH" | "DETACH" => Ok(None),
         "COPY" => copy(&mut tokens, analysis),
-        _ => define(&first, &mut tokens, analysis),
+        _ => define(&first, &mut tokens, dialect, analysis),
     }
 }
 
@@ -296,12 +296,17 @@ fn closing(tokens: &[Token]) -> Option<usize> {
     })
 }
 
-fn define<'a>(first: &str, tokens: &mut Tokens<'a>, analysis: &mut Analysis) -> Parsed<'a> {
+fn define<'a>(
+    first: &str,
+    tokens: &mut Tokens<'a>,
+    dialect: Dialect,
+    analysis: &mut Analysis,
+) -> Parsed<'a> {
     let fail = || unknown(first);
     let names = match first {
         "CREATE" => return create(tokens, analysis),
         "ALTER" => alter(tokens).ok_or_else(fail)?,
-        "DROP" => drop_(tokens).ok_or_else(fail)?,
+        "DROP" => drop_(tokens, dialect).ok_or_else(fail)?,
         // With CASCADE, tables go that the statement does not name.
         "TRUNCATE" if tokens.has(&["CASCADE"]) => return Err(fail()),
         "TRUNCATE" => {
@@ -469,7 +474,7 @@ fn alter(tokens: &mut Tokens<'_>) -> Option<Vec<String>> {
     }
 }
 
-fn drop_(tokens: &mut Tokens<'_>) -> Option<Vec<String>> {
+fn drop_(tokens: &mut Tokens<'_>, dialect: Dialect) -> Option<Vec<String>> {
     let cascades = tokens.has(&["CASCADE"]);
     let object = tokens.skip_past(OBJECTS)?;
     match object.as_str() {
@@ -484,6 +489,8 @@ fn drop_(tokens: &mut Tokens<'_>) -> Option<Vec<String>> {
         "SEQUENCE" | "EXTENSION" | "COLLATION" | "TYPE" | "DOMAIN" if cascades => None,
         "SEQUENCE" | "EXTENSION" | "COLLATION" | "ROLE" | "USER" | "STATISTICS" | "TYPE"
         | "DOMAIN" | "TRIGGER" | "PUBLICATION" | "TABLESPACE" => Some(Vec::new()),
+        // Never the one that this connection is in, which MySQL would drop, too.
+        "DATABASE" if dialect == Dialect::Postgres => Some(Vec::new()),
         _ => None,
     }
 }

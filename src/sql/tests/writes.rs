@@ -358,6 +358,7 @@ fn definitions_write_the_table() {
     check(
         &[Dialect::Postgres],
         &[
+            ("DROP DATABASE IF EXISTS \"test_site\" WITH (FORCE)", ""),
             (
                 "TRUNCATE t, \"u\" RESTART IDENTITY;",
                 "defines t all; defines u all",
