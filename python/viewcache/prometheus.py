@@ -24,8 +24,10 @@ def _hit(**kwargs: Any) -> None:
 
 
 def _missed(visit: Any, **kwargs: Any) -> None:
-    # After the code may stand a scope, and a label for each of them would be without bounds.
-    MISSES.labels(visit.reason.partition(" ")[0]).inc()
+    # Reasons name scopes: a miss's after its code, a bypass's anywhere. A label for each of them
+    # would be without bounds.
+    reason = visit.reason.partition(" ")[0] if visit.status == "miss" else visit.status
+    MISSES.labels(reason).inc()
 
 
 def _stored(**kwargs: Any) -> None:

@@ -28,7 +28,8 @@ Visit = Any
 #: A page answered, a stale one (``visit.status`` is ``"stale"``) included. Arguments: ``request``,
 #: ``visit``.
 page_hit = Signal()
-#: There was none for this request. Arguments: ``request``, ``visit``.
+#: It was looked up, and no page answered. Arguments: ``request``, ``visit``, whose status is
+#: ``"bypass"`` where a page that is found or made may not be used.
 page_missed = Signal()
 #: A page was stored. Arguments: ``request``, ``visit``.
 page_stored = Signal()
@@ -47,7 +48,7 @@ def looked_up(request: HttpRequest, visit: Visit) -> None:
     if _requests.isEnabledFor(logging.DEBUG):
         _log(request, visit)
     signal = page_hit if visit.status in _ANSWERED else page_missed
-    if signal.receivers and _is_heard(visit, *_ANSWERED, "miss"):
+    if signal.receivers and _is_heard(visit):
         signal.send_robust(type(visit), request=request, visit=visit)
 
 
@@ -56,7 +57,7 @@ async def alooked_up(request: HttpRequest, visit: Visit) -> None:
     if _requests.isEnabledFor(logging.DEBUG):
         _log(request, visit)
     signal = page_hit if visit.status in _ANSWERED else page_missed
-    if signal.receivers and _is_heard(visit, *_ANSWERED, "miss"):
+    if signal.receivers and _is_heard(visit):
         await signal.asend_robust(type(visit), request=request, visit=visit)
 
 
@@ -69,7 +70,7 @@ def made(request: HttpRequest, visit: Visit) -> None:
     """A page was made, and stored or not."""
     if _requests.isEnabledFor(logging.DEBUG):
         _log(request, visit)
-    if page_stored.receivers and _is_heard(visit, "stored"):
+    if page_stored.receivers and visit.status == "stored" and _is_heard(visit):
         page_stored.send_robust(type(visit), request=request, visit=visit)
 
 
@@ -77,7 +78,7 @@ async def amade(request: HttpRequest, visit: Visit) -> None:
     """As ``made``."""
     if _requests.isEnabledFor(logging.DEBUG):
         _log(request, visit)
-    if page_stored.receivers and _is_heard(visit, "stored"):
+    if page_stored.receivers and visit.status == "stored" and _is_heard(visit):
         await page_stored.asend_robust(type(visit), request=request, visit=visit)
 
 
@@ -95,12 +96,12 @@ async def aexpired(scopes: Iterable[str]) -> None:
         await pages_expired.asend_robust(None, scopes=tuple(scopes))
 
 
-def _is_heard(visit: Visit, *statuses: str) -> bool:
+def _is_heard(visit: Visit) -> bool:
     # What explain() looks up and makes is nobody's request.
-    return visit.status in statuses and not (visit.store and visit.store.is_dry)
+    return not (visit.store and visit.store.is_dry)
 
 
 def _log(request: HttpRequest, visit: Visit) -> None:
-    if not (visit.store and visit.store.is_dry):
+    if _is_heard(visit):
         reason = f" ({visit.reason})" if visit.reason else ""
         _requests.debug("%s %s: %s%s", request.method, request.path, visit.status, reason)

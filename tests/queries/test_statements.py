@@ -25,7 +25,17 @@ from django.template import engines
 from django.template.response import SimpleTemplateResponse
 from django.test import Client, RequestFactory
 from tracking import ReadsBefore, Site
-from viewcache import bindings, breaker, conf, databases, expiry, explain, pipeline, queries
+from viewcache import (
+    bindings,
+    breaker,
+    conf,
+    databases,
+    expiry,
+    explain,
+    pipeline,
+    queries,
+    signals,
+)
 from viewcache._core import Fetched
 from viewcache.decorators import cache_page
 from viewcache.middleware import CacheMiddleware
@@ -497,6 +507,30 @@ def test_an_async_view_is_tracked(tracked: Site, tag: Tag, per_site: bool) -> No
         assert await tracked.aget() == "new ['new']"
 
     asyncio.run(visit())
+
+
+def test_a_look_up_that_no_page_answers_is_a_miss_also_where_nothing_may_be_stored(
+    tracked: Site, tag: Tag
+) -> None:
+    heard: list[str] = []
+
+    def missed(visit: Any, **kwargs: Any) -> None:
+        heard.append(visit.status)
+
+    signals.page_missed.connect(missed)
+    try:
+        get = tracked.serve_as_it_is(
+            lambda request, **kwargs: HttpResponse("page"), middleware=("tracking.ReadsBefore",)
+        )
+        rename("new")
+        get()
+        assert tracked.reason.endswith(":blog_tag read before the look-up")
+        assert heard == ["bypass"]
+        get()
+        get()
+        assert heard == ["bypass", "miss"]
+    finally:
+        signals.page_missed.disconnect(missed)
 
 
 def test_what_is_read_before_the_look_up_is_stored_once_its_generation_is_known_before(
