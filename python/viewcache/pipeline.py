@@ -80,6 +80,8 @@ def look_up(request: HttpRequest, area: Area) -> HttpResponse | None:
                 break
             time.sleep(pause)
             lookup = visit.look_again()
+        if absent := _hoped_for(visit):
+            lookup.claim(store.renew(absent))
     except UnicodeEncodeError:
         # A header's, of the request. What a backend cannot decode is none of these.
         visit.refuse("text that is no text")
@@ -123,6 +125,8 @@ async def alook_up(request: HttpRequest, area: Area) -> HttpResponse | None:
                 break
             await asyncio.sleep(pause)
             lookup = visit.look_again()
+        if absent := _hoped_for(visit):
+            lookup.claim(await store.arenew(absent))
     except UnicodeEncodeError:
         # A header's, of the request. What a backend cannot decode is none of these.
         visit.refuse("text that is no text")
@@ -174,6 +178,17 @@ def _begin(request: HttpRequest, area: Area, patience: float) -> Visit | None:
         if visit.tags:
             visit.lookup.read(visit.tags)
     return visit
+
+
+def _hoped_for(visit: Visit) -> dict[str, int]:
+    """
+    The generations, each with a new one to set, that are absent and that the page is expected to
+    need: where the view's queries see a snapshot, they come too late to make one.
+    """
+    assert visit.lookup is not None
+    if not conf.get().TRACK or visit.lookup.hit is not None or visit.stale is not None:
+        return {}
+    return visit.lookup.renewals()
 
 
 def _takes_turns(request: HttpRequest, visit: Visit) -> bool:

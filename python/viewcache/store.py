@@ -386,6 +386,13 @@ class Store:
             found |= await self._aget_many(self.generations, list(damaged))
         return found
 
+    async def arenew(self, entries: Mapping[str, int]) -> dict[str, Any]:
+        """As ``renew``."""
+        if not self._native:
+            return await self._run(self.renew, entries)
+        await self.generations.aset_many(dict(entries), None)
+        return dict(entries)
+
     async def atake_turn(self, key: str, owner: str, seconds: int) -> bool:
         """As ``take_turn``."""
         if not self._native:

@@ -747,6 +747,44 @@ def test_what_a_transaction_reads_late_is_known_at_the_next_render(
     assert get() == "old [('new',)]"
 
 
+def test_what_nobody_has_written_has_a_generation_before_such_a_transaction_reads_it(
+    tracked: Site, tag: Tag, extra: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "transaction_mode", "DEFERRED")
+    cache.clear()  # what the table was made with
+
+    def view(request: Any) -> str:
+        with transaction.atomic():
+            return f"{Tag.objects.get(pk=tag.pk)} {sql('SELECT name FROM extra')}"
+
+    get = tracked.serve(view)
+    get()
+    assert tracked.status == "bypass"
+    assert tracked.reason == "read inside a transaction that had read before"
+    get()
+    assert tracked.status == "stored"
+    get()
+    assert tracked.status == "hit"
+    sql("UPDATE extra SET name = 'new'")
+    assert get() == "old [('new',)]"
+
+
+def test_the_same_of_an_async_request(
+    tracked: Site, tag: Tag, extra: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "transaction_mode", "DEFERRED")
+    cache.clear()
+
+    def view(request: Any) -> str:
+        with transaction.atomic():
+            return f"{Tag.objects.get(pk=tag.pk)} {sql('SELECT name FROM extra')}"
+
+    tracked.serve(view)
+    for status in ("bypass", "stored", "hit"):
+        asyncio.run(tracked.aget())
+        assert tracked.status == status
+
+
 def test_a_cached_view_in_a_cached_site(tracked: Site, tag: Tag) -> None:
     @cache_page(600, key_prefix="inner")
     def view(request: Any, **kwargs: Any) -> HttpResponse:
