@@ -215,6 +215,9 @@ def read(
             visit.refuse(reason)
         else:
             bind(making, visit, scopes, late=late)
+    for visit in making.visit.around if making.visit and reason is None else ():
+        if visit.teaches:
+            teach(making, visit, [*with_tables, *(one for each in sought for one in each.scopes)])
     for scope in (*reads, *(scope for each in sought for scope in each.scopes)):
         if not scope.startswith(_NAMED) and len(_tables_read) < _TABLES_ASKED:
             _tables_read.setdefault(scope)
@@ -310,6 +313,21 @@ def bind_known(making: Making, visit: Visit, reads: Sequence[str]) -> bool:
     making.rows.update(rows)
     making.read.update(dict.fromkeys(reads))
     return True
+
+
+def teach(making: Making, visit: Visit, scopes: list[str]) -> None:
+    """
+    The visit's page is not stored, and this is what the next render of its URL has to know
+    beforehand, too: else each render would learn of one more query.
+    """
+    assert visit.lookup is not None
+    rows = making.rows.union(scope for scope in scopes if scope.startswith(_NAMED))
+    if len(rows) > conf.get().TRACK_ROWS:
+        scopes = coarse(scopes)
+    else:
+        making.rows = rows
+        scopes = [*scopes, *coarse(scopes)]
+    visit.lookup.expect(scopes, remember=True)
 
 
 def bind(making: Making, visit: Visit, scopes: list[str], *, late: bool) -> bool:

@@ -785,6 +785,35 @@ def test_the_same_of_an_async_request(
         assert tracked.status == status
 
 
+def test_one_render_learns_of_all_that_a_transaction_reads_late(
+    tracked: Site, tag: Tag, extra: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "transaction_mode", "DEFERRED")
+    sql("CREATE TABLE another (name text)")
+    sql("CREATE TABLE third (name text)")
+
+    def view(request: Any) -> str:
+        with transaction.atomic():
+            read = [sql(f"SELECT name FROM {name}") for name in ("extra", "another", "third")]
+            read.append(list(Author.objects.filter(name="a").values_list("name", flat=True)))
+            read.append(Tag.objects.filter(slug=tag.slug).first())
+            return str(read)
+
+    try:
+        get = tracked.serve(view)
+        get()
+        assert tracked.status == "bypass"
+        get()
+        assert tracked.status == "stored"
+        get()
+        assert tracked.status == "hit"
+        sql("INSERT INTO third VALUES ('new')")
+        assert "new" in get()
+    finally:
+        sql("DROP TABLE another")
+        sql("DROP TABLE third")
+
+
 def test_a_cached_view_in_a_cached_site(tracked: Site, tag: Tag) -> None:
     @cache_page(600, key_prefix="inner")
     def view(request: Any, **kwargs: Any) -> HttpResponse:
