@@ -31,7 +31,6 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.memcached import PyMemcacheCache
 from django.core.cache.backends.redis import RedisCache, RedisCacheClient, RedisSerializer
 from django.core.signals import setting_changed
-from django.db import Error as DatabaseFault
 
 from . import _core, conf
 
@@ -341,66 +340,6 @@ TRIED = "viewcache.tried"
 def tried(backend: BaseCache) -> list[str]:
     """Keys to ask for, to see whether the cache answers, with each of its servers."""
     return backend.tried() if type(backend) is _MemcachedCache else [TRIED]
-
-
-#: The packages of clients whose errors are not Python's own.
-_CLIENTS = frozenset({"django_redis", "django_valkey", "glide", "pylibmc", "pymemcache"})
-_CLIENTS |= {"redis", "valkey"}
-
-
-def is_fault(error: Exception) -> bool:
-    """
-    Is this known for an error of the server, or of the way to it? Any other may come from what
-    decodes an entry: a serializer raises what it likes.
-    """
-    return isinstance(error, (OSError, DatabaseFault)) or any(
-        kind.__module__.partition(".")[0] in _CLIENTS for kind in type(error).__mro__
-    )
-
-
-def each(backend: BaseCache, keys: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """
-    What is under these keys, and the keys of what cannot be decoded, where ``get_many()`` has
-    raised what is not known for a fault. Raises what a fault raises.
-    """
-    # Nothing lies there to be decoded: if this raises, too, nobody waits for the other keys.
-    backend.get(TRIED)
-    found: dict[str, Any] = {}
-    illegible: list[str] = []
-    for key in keys:
-        try:
-            value = backend.get(key)
-        except Exception as error:
-            _note_illegible(key, error, illegible)
-        else:
-            _note_found(key, value, found)
-    return found, illegible
-
-
-async def aeach(backend: BaseCache, keys: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """As ``each``."""
-    await backend.aget(TRIED)
-    found: dict[str, Any] = {}
-    illegible: list[str] = []
-    for key in keys:
-        try:
-            value = await backend.aget(key)
-        except Exception as error:
-            _note_illegible(key, error, illegible)
-        else:
-            _note_found(key, value, found)
-    return found, illegible
-
-
-def _note_illegible(key: str, error: Exception, illegible: list[str]) -> None:
-    if is_fault(error):
-        raise error
-    illegible.append(key)
-
-
-def _note_found(key: str, value: Any, found: dict[str, Any]) -> None:
-    if value is not None:
-        found[key] = value
 
 
 def _close(*, setting: str, **kwargs: Any) -> None:

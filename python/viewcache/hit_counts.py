@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from django.core.cache.backends.base import BaseCache
 from django.db import connections
 
-from . import conf
+from . import conf, illegible
 from .store import Store
 from .visit import Visit
 
@@ -114,7 +114,7 @@ def _keys(pages: Iterable[str]) -> list[str]:
 
 def _add(cache: BaseCache, key: str, more: int) -> None:
     # Neither of the two alone is enough: another process may be the first, at the same moment.
-    if not cache.add(key, more, _LASTS):
+    if not illegible.add(cache, key, more, _LASTS):
         try:
             cache.incr(key, more)
         except ValueError:

@@ -6,10 +6,10 @@ Just before its commit a transaction that makes pages old does two things more:
 * It writes a row that names the scopes, in the same database and transaction as the change. The
   row is deleted when the cache has taken the expiry. Until then it is delivered by whoever comes
   next: a request, ``manage.py viewcache deliver``, a task.
-* It closes the scopes in the cache: in place of their generations stands ``store.CLOSED``, for
-  ``CLOSED_SECONDS``. No page of theirs is served or stored from here on, by any process. So when
-  the process is killed, nobody has to know of the row in time: the commit finds no page to make
-  old, and when the time is over a generation is absent, and absent is stale.
+* It closes the scopes in the cache: in place of their generations stands ``generations.CLOSED``,
+  for ``CLOSED_SECONDS``. No page of theirs is served or stored from here on, by any process. So
+  when the process is killed, nobody has to know of the row in time: the commit finds no page to
+  make old, and when the time is over a generation is absent, and absent is stale.
 
 The row is for the case that the cache did not take the closing. Nothing asks for rows on the way
 of a request but this: each process does when it begins, every ``LOOK_SECONDS``, and while the cache

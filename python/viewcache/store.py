@@ -8,43 +8,26 @@ client of its own is awaited, and any other costs one hop to a thread for each s
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import BaseCache
 from django.db import connections, transaction
 
-from . import _core, backends, breaker, conf, kinds
+from . import _core, backends, breaker, conf, illegible, kinds
+from .generations import CLOSED, CLOSED_SECONDS, MOMENT_SECONDS, damaged, lifetime, settling
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 logger = logging.getLogger("viewcache.expiry")
-_read_logger = logging.getLogger("viewcache")
-
-#: Seconds for which it is known when a page was softly expired. After them it is no longer served,
-#: however long it may be stale.
-MOMENT_SECONDS = 24 * 60 * 60
 
 #: An entry to set: key, record, seconds.
 Entry = tuple[str, bytes, int]
-
-#: Seconds that a session's generation is kept: there are as many as visitors, and a cache without a
-#: bound would keep them for ever. Pages that are older find it gone, and are made anew.
-SESSION_SECONDS = 14 * 24 * 60 * 60
-#: How the core names the keys of those.
-_SESSION_KEYS = "viewcache.g1.s."
-
-#: What stands in place of a generation while the scope has none: no page of it is served or stored.
-CLOSED = "closed"
-#: Seconds that a scope stays closed whose transaction neither commits nor says so. A commit takes
-#: less; and a scope that was closed before a rollback is not cached for so long.
-CLOSED_SECONDS = 30
 
 
 class UnconfirmedError(Exception):
@@ -53,6 +36,7 @@ class UnconfirmedError(Exception):
 
 #: Of a cache that says nothing of its faults.
 _NOT_KEPT = "The cache did not keep what was set, and said nothing of it. Is it down?"
+_NOTHING = object()
 
 
 class Store:
@@ -124,7 +108,7 @@ class Store:
                 # Nobody waits twice.
                 raise
             except Exception as error:
-                if not backends.is_fault(error):
+                if not illegible.is_fault(error):
                     return self._fetch_each(pages, generations, error)
                 if not is_first or not self._renew():
                     raise
@@ -135,46 +119,16 @@ class Store:
         return self._get_many(self.pages, pages)
 
     def _get_many(self, backend: BaseCache, keys: Sequence[str]) -> dict[str, Any]:
-        """``get_many()`` of one backend. What cannot be decoded is absent, and deleted."""
-        try:
-            return dict(backend.get_many(keys))
-        except Exception as error:
-            if backends.is_fault(error):
-                raise
-            return self._get_each(backend, keys, error)
-
-    def _add(self, backend: BaseCache, key: str, value: Any, seconds: int | None) -> bool:
-        """``add()`` in place of what cannot be decoded, too: files are read to see their age."""
-        try:
-            return bool(backend.add(key, value, seconds))
-        except Exception as error:
-            if backends.is_fault(error):
-                raise
-            self._get_each(backend, [key], error)
-            return bool(backend.add(key, value, seconds))
+        return illegible.get_many(backend, keys, keep=self.is_dry)
 
     def _fetch_each(
         self, pages: Sequence[str], generations: Sequence[str], error: Exception
     ) -> dict[str, Any]:
         """As ``fetch``, which has met an entry that it cannot decode."""
+        each = partial(illegible.get_each, error=error, keep=self.is_dry)
         if self.pages is self.generations:
-            return self._get_each(self.pages, [*pages, *generations], error)
-        found = self._get_each(self.generations, generations, error)
-        return found | self._get_each(self.pages, pages, error)
-
-    def _get_each(
-        self, backend: BaseCache, keys: Sequence[str], error: Exception
-    ) -> dict[str, Any]:
-        """
-        What is under these keys, one by one: one entry that cannot be decoded, which nobody would
-        ever overwrite, must not keep the others from being read. It is deleted, and for a
-        generation that is an expiry.
-        """
-        found, illegible = backends.each(backend, keys)
-        if illegible and not self.is_dry:
-            _tell_illegible(illegible, error)
-            backend.delete_many(illegible)
-        return found
+            return each(self.pages, [*pages, *generations])
+        return each(self.generations, generations) | each(self.pages, pages)
 
     def _renew(self) -> bool:
         """Is there another backend to try, with connections of its own?"""
@@ -193,13 +147,14 @@ class Store:
         ``UnconfirmedError`` where a cache that says nothing of its faults has taken none.
         """
         for key, token in entries.items():
-            is_added = self._add(self.generations, key, token, _lifetime([key]))
-            if not is_added and self._is_silent and self.generations.get(key) is None:
+            is_added = illegible.add(self.generations, key, token, lifetime([key]))
+            # What is there may be None, which somebody else has set.
+            if not is_added and self._is_silent and self.generations.get(key, _NOTHING) is _NOTHING:
                 raise UnconfirmedError(_NOT_KEPT)
         found = self._get_many(self.generations, list(entries))
-        if damaged := _damaged(found, entries):
-            self.renew(damaged)
-            found |= self._get_many(self.generations, list(damaged))
+        if anew := damaged(found, entries):
+            self.renew(anew)
+            found |= self._get_many(self.generations, list(anew))
         return found
 
     def renew(self, entries: Mapping[str, int]) -> dict[str, Any]:
@@ -214,7 +169,7 @@ class Store:
 
     def take_turn(self, key: str, owner: str, seconds: int) -> bool:
         """Take the turn to render a page; False when another has it."""
-        return self._add(self.pages, key, owner, seconds)
+        return illegible.add(self.pages, key, owner, seconds)
 
     def holder(self, key: str) -> str:
         """Who has the turn; ``""`` if it is over."""
@@ -236,7 +191,7 @@ class Store:
         False where all of them are taken: the inventory is bounded.
         """
         places = self.generations
-        if self._add(places, keys[0], entry, seconds):
+        if illegible.add(places, keys[0], entry, seconds):
             return True
         found = self._get_many(places, keys)
         for key in (key for key in keys if found.get(key) == entry):
@@ -244,7 +199,7 @@ class Store:
             return True
         for key in (key for key in keys if key not in found):
             # Where another was quicker, it may have been with the same page.
-            if self._add(places, key, entry, seconds) or places.get(key) == entry:
+            if illegible.add(places, key, entry, seconds) or places.get(key) == entry:
                 return True
         return False
 
@@ -255,12 +210,12 @@ class Store:
 
         With ``SETTLE_SECONDS`` the scopes are closed for so long instead.
         """
-        self._set(*_settling(entries))
+        self._set(*settling(entries))
 
     def close(self, entries: Mapping[str, int]) -> None:
         """Close these scopes, whose change is about to be committed, in one command."""
-        _, settling = _settling(entries)
-        self._set(dict.fromkeys(entries, CLOSED), max(CLOSED_SECONDS, settling or 0))
+        _, seconds = settling(entries)
+        self._set(dict.fromkeys(entries, CLOSED), max(CLOSED_SECONDS, seconds or 0))
 
     def _set(self, entries: Mapping[str, Any], seconds: int | None) -> None:
         # A memcached client that has failed a moment ago says of set() nothing at all.
@@ -355,35 +310,24 @@ class Store:
         if not self._native:
             return await self._run(self.fetch, pages, generations)
         if self.pages is self.generations:
-            return await self._aget_many(self.pages, [*pages, *generations])
-        found = await self._aget_many(self.generations, generations) if generations else {}
-        return found | await self._aget_many(self.pages, pages) if pages else found
-
-    async def _aget_many(self, backend: BaseCache, keys: Sequence[str]) -> dict[str, Any]:
-        """As ``_get_many``."""
-        try:
-            return dict(await backend.aget_many(keys))
-        except Exception as error:
-            if backends.is_fault(error):
-                raise
-            found, illegible = await backends.aeach(backend, keys)
-            if illegible:
-                _tell_illegible(illegible, error)
-                await backend.adelete_many(illegible)
-            return found
+            return await illegible.aget_many(self.pages, [*pages, *generations])
+        found = await illegible.aget_many(self.generations, generations) if generations else {}
+        return found | await illegible.aget_many(self.pages, pages) if pages else found
 
     async def aclaim(self, entries: Mapping[str, int]) -> dict[str, Any]:
         """As ``claim``."""
         if not self._native:
             return await self._run(self.claim, entries)
         for key, token in entries.items():
-            is_added = await self.generations.aadd(key, token, _lifetime([key]))
-            if not is_added and self._is_silent and await self.generations.aget(key) is None:
+            is_added = await self.generations.aadd(key, token, lifetime([key]))
+            if is_added or not self._is_silent:
+                continue
+            if await self.generations.aget(key, _NOTHING) is _NOTHING:
                 raise UnconfirmedError(_NOT_KEPT)
-        found = await self._aget_many(self.generations, list(entries))
-        if damaged := _damaged(found, entries):
-            await self.generations.aset_many(damaged, None)
-            found |= await self._aget_many(self.generations, list(damaged))
+        found = await illegible.aget_many(self.generations, list(entries))
+        if anew := damaged(found, entries):
+            await self.generations.aset_many(anew, None)
+            found |= await illegible.aget_many(self.generations, list(anew))
         return found
 
     async def arenew(self, entries: Mapping[str, int]) -> dict[str, Any]:
@@ -403,7 +347,7 @@ class Store:
         """As ``holder``."""
         if not self._native:
             return await self._run(self.holder, key)
-        return str((await self._aget_many(self.pages, [key])).get(key) or "")
+        return str((await illegible.aget_many(self.pages, [key])).get(key) or "")
 
     async def agive_back(self, key: str) -> None:
         """As ``give_back``."""
@@ -427,7 +371,7 @@ class Store:
         places = self.generations
         if await places.aadd(keys[0], entry, seconds):
             return True
-        found = await self._aget_many(places, keys)
+        found = await illegible.aget_many(places, keys)
         for key in (key for key in keys if found.get(key) == entry):
             await places.atouch(key, seconds)
             return True
@@ -440,7 +384,7 @@ class Store:
         """As ``write``."""
         if not self._native or self._is_silent:
             return await self._run(self.write, entries)
-        written, seconds = _settling(entries)
+        written, seconds = settling(entries)
         if len(written) == 1:
             [(key, value)] = written.items()
             await self.generations.aset(key, value, seconds)
@@ -509,57 +453,6 @@ _WRITES = ("claim", "renew", "take_turn", "give_back", "put", "enlist", "write",
 def _not_softened(key: str, fault: Exception) -> None:
     """It is gone, or no number, or the cache is down; the hard expiry that follows tells."""
     logger.debug("viewcache expires %s hard: %s: %s", key, type(fault).__name__, fault)
-
-
-def _tell_illegible(keys: Sequence[str], error: Exception) -> None:
-    _read_logger.warning(
-        "viewcache has deleted %d entries that the cache could not decode (%s: %s): %s. Was its "
-        "serializer changed? If not, somebody else writes to the cache, or it is damaged.",
-        len(keys),
-        type(error).__name__,
-        error,
-        ", ".join(keys),
-    )
-
-
-def _damaged(found: Mapping[str, Any], entries: Mapping[str, int]) -> dict[str, int]:
-    """
-    New generations for the keys where something lies that is none, and that ``add`` leaves there:
-    it was found, or the backend does not say that it is there.
-
-    Without them nothing at or below that path would be stored again until somebody expires it.
-    """
-    return {
-        key: token
-        for key, token in entries.items()
-        if (value := found.get(key)) != CLOSED and not _is_generation(key, value)
-    }
-
-
-def _is_generation(key: str, value: Any) -> bool:
-    return (
-        isinstance(value, int)
-        and 0 <= value < 1 << 64
-        and _core.Site.moment_key(key, value) is not None
-    )
-
-
-def _lifetime(keys: Collection[str]) -> int | None:
-    """For how many seconds these generations are kept, which are written in one command."""
-    are_sessions = all(key.startswith(_SESSION_KEYS) for key in keys)
-    return SESSION_SECONDS if are_sessions and keys else None
-
-
-def _settling(entries: Mapping[str, Any]) -> tuple[Mapping[str, Any], int | None]:
-    """What to write to expire, and for how many seconds."""
-    seconds = conf.get().SETTLE_SECONDS
-    if not seconds:
-        # A record of the expiry, if there is one, is no generation.
-        return entries, _lifetime(
-            [key for key, value in entries.items() if not isinstance(value, bytes)]
-        )
-    # A second more: Memcached's clock ticks once a second.
-    return dict.fromkeys(entries, CLOSED), math.ceil(seconds) + 1
 
 
 def _confirm(failed: list[Any] | None, entries: Mapping[str, object]) -> None:

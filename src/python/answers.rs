@@ -74,7 +74,7 @@ impl Headers for Meta<'_, '_> {
     }
 }
 
-/// `store.CLOSED`.
+/// `generations.CLOSED`.
 const CLOSED: &str = "closed";
 
 /// Something that lies under a key. Anything else is not ours, and absent.

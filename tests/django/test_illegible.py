@@ -15,7 +15,7 @@ from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
 from django.test import RequestFactory
 from servers import Server
-from viewcache import backends, breaker, conf, stampede
+from viewcache import breaker, conf, illegible, stampede
 from viewcache.decorators import cache_page
 from viewcache.explaining import explain
 from viewcache.store import Store
@@ -115,8 +115,8 @@ def test_a_fault_is_not_waited_for_key_by_key(
 def test_errors_of_known_clients_are_faults(of_client: str) -> None:
     from django.utils.module_loading import import_string
 
-    assert backends.is_fault(import_string(of_client)("down"))
-    assert not backends.is_fault(pickle.UnpicklingError("damage"))
+    assert illegible.is_fault(import_string(of_client)("down"))
+    assert not illegible.is_fault(pickle.UnpicklingError("damage"))
 
 
 class Native(LocMemCache):

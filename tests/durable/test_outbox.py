@@ -24,8 +24,9 @@ from django.db.models import Model
 from django.test.utils import CaptureQueriesContext
 from viewcache import breaker, compat, conf, durable, expiry, outbox
 from viewcache.early import rules
+from viewcache.generations import CLOSED
 from viewcache.models import PendingExpiry
-from viewcache.store import CLOSED, Store
+from viewcache.store import Store
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

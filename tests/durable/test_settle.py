@@ -15,7 +15,8 @@ from django.test import AsyncClient, Client
 from django.urls import path
 from viewcache import conf, queries
 from viewcache.decorators import cache_page
-from viewcache.store import CLOSED, Store
+from viewcache.generations import CLOSED
+from viewcache.store import Store
 from viewcache.visit import visit_of
 
 if TYPE_CHECKING:

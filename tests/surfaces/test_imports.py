@@ -27,8 +27,8 @@ before = set(sys.modules)
 #: on are not among it.
 _MIDDLEWARE = (
     *("_core", "activated", "asking", "backends", "breaker", "cache_status", "causes", "commit"),
-    *("compat", "conf", "history", "hit_counts", "installed", "kinds", "lease", "listing"),
-    *("middleware", "outbox", "page", "pipeline", "policy", "reads", "request"),
+    *("compat", "conf", "generations", "history", "hit_counts", "illegible", "installed", "kinds"),
+    *("lease", "listing", "middleware", "outbox", "page", "pipeline", "policy", "reads", "request"),
     *("session_engines", "sessions", "shared", "signals", "slots", "stale", "stampede"),
     *("store", "stores", "uri", "visit", "watched"),
 )
