@@ -61,12 +61,21 @@ def text(path: object) -> str:
 
 def of_path(path: str) -> list[str]:
     """The scopes of a path. Raises ``ValueError`` for what is none."""
-    return _with_bare(_core.scopes_of_path(path))
+    return _with_bare([scope for each in _meant(path) for scope in _core.scopes_of_path(each)])
 
 
 def of_tree(path: str) -> list[str]:
     """The scopes of a path and all below it. Raises ``ValueError`` for what is none."""
-    return _with_bare(_core.scopes_of_tree(path))
+    return _with_bare([scope for each in _meant(path) for scope in _core.scopes_of_tree(each)])
+
+
+def _meant(path: str) -> list[str]:
+    """
+    What this path may mean: ``//host/path`` begins with a host (RFC 3986 section 4.2), as Django's
+    own "view on site" takes it and ``get_absolute_url()`` of sites with several hosts has it; or it
+    is a path with two slashes.
+    """
+    return [path, f"http:{path}"] if path.startswith("//") and "/" in path[2:] else [path]
 
 
 def _with_bare(found: list[str]) -> list[str]:

@@ -390,6 +390,14 @@ def test_lazy_urls() -> None:
     assert viewcache.expire(path=iter([reverse("sitemap"), "/a/"])).scopes[1] == "path:/a/"
 
 
+def test_a_url_that_begins_with_a_host(monkeypatch: pytest.MonkeyPatch, author: Author) -> None:
+    monkeypatch.setattr(Author, "get_absolute_url", lambda self: "//b.example/é/", raising=False)
+    assert "path:/é/" in viewcache.expire(obj=author).scopes
+    assert viewcache.expire(path="//b.example/a/").scopes == ("path://b.example/a/", "path:/a/")
+    assert viewcache.expire(path="//").scopes == ("path://",)
+    assert {"tree:/a/", "tree://b.example/a/"} < {*viewcache.expire(tree="//b.example/a").scopes}
+
+
 # -- What stock Django stored ---------------------------------------------------------------------
 
 
