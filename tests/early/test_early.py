@@ -827,6 +827,8 @@ def test_under_asgi_a_thread_is_used_where_somebody_listens(
         asgi, "sync_to_async", lambda call, **options: hops.append(call) or hop(call, **options)
     )
     heard: list[str] = []
+    # The counters for Prometheus listen from the moment that a test has imported them.
+    monkeypatch.setattr(signals.page_hit, "receivers", [])
 
     def other(sender: Any, **kwargs: Any) -> None:
         heard.append("told")
