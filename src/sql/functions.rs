@@ -20,7 +20,7 @@ const PURE: &str = "\
     character_length chr coalesce collate collect concat concat_ws conv convert convert_from convert_to \
     convert_tz corr cos cosd cosh cot cotd count covar_pop covar_samp crc32 cume_dist date date_add date_bin \
     date_format date_part date_sub date_trunc datediff datemultirange daterange datetime day dayname \
-    dayofmonth dayofweek dayofyear decode defined degrees dense_rank div django_date_extract \
+    dayofmonth dayofweek dayofyear decode defined degrees dense_rank digest div django_date_extract \
     django_date_trunc django_datetime_cast_date django_datetime_cast_time django_datetime_extract \
     django_datetime_trunc django_format_dtdelta django_power django_time_diff django_time_extract \
     django_time_trunc django_timestamp_diff each elt encode erf erfc every exist exp export_set extent \
@@ -114,7 +114,7 @@ const VOLATILE: &str = "\
     sqlite_compileoption_get sqlite_compileoption_used sqlite_source_id sqlite_version statement_timestamp \
     sysdate system_user timeofday to_regclass to_regtype total_changes transaction_timestamp txid_current \
     unix_timestamp user utc_date utc_time utc_timestamp uuid uuid_generate_v1 uuid_generate_v4 \
-    uuid_generate_v7 uuid_short uuidv4 uuidv7 version";
+    uuid_generate_v7 uuid_short uuid_v4 uuid_v7 uuidv4 uuidv7 version";
 
 static PURE_NAMES: LazyLock<HashSet<&str>> = LazyLock::new(|| PURE.split_whitespace().collect());
 static VOLATILE_NAMES: LazyLock<HashSet<&str>> =

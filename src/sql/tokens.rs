@@ -52,6 +52,11 @@ pub(super) fn adapt(tokens: &mut Vec<Token>, dialect: Dialect) {
             (Dialect::MySql, Token::Word(_)) if verb => {
                 is(Some(at), &["LOW_PRIORITY", "IGNORE", "QUICK"])
             }
+            // `_binary %s`, which Django writes for bytes.
+            (Dialect::MySql, Token::Word(_)) if is(Some(at), &["_BINARY"]) => {
+                let next = at.checked_add(1).and_then(|at| tokens.get(at));
+                matches!(next, Some(Token::Placeholder(_)))
+            }
             // `CHAR(… USING charset)`, which Django's `Chr` writes.
             (Dialect::MySql, Token::LParen) => {
                 chars.push(is(back(1), &["CHAR"]));

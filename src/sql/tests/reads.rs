@@ -101,6 +101,10 @@ fn common_table_expressions_hide_only_their_own_name() {
     check(
         &[Dialect::Postgres],
         &[
+            (
+                "SELECT ENCODE(DIGEST(a, 'sha256'), 'hex') FROM t",
+                "reads t",
+            ),
             ("WITH \"T\" AS (SELECT 1) SELECT * FROM t", "reads t"),
             ("WITH T AS (SELECT 1) SELECT * FROM t", ""),
             ("WITH t AS (SELECT 1) SELECT * FROM \"t\"", ""),
@@ -275,6 +279,12 @@ fn mysql() {
                 "SELECT CHAR(%s USING utf16), CONVERT(a USING utf8mb4) FROM t WHERE id = %s",
                 "reads t [%1]",
             ),
+            (
+                "SELECT * FROM t WHERE a = _binary %s AND id = %s",
+                "reads t [%1]",
+            ),
+            ("SELECT _binary'a' FROM t", "reads t"),
+            ("SELECT UUID_V4(), UUID_V7() FROM t", "reads t; volatile"),
             ("SELECT @@sql_mode", ""),
             ("SELECT 1 FROM DUAL", ""),
             ("SELECT HIGH_PRIORITY SQL_NO_CACHE a FROM t", "re…"),

@@ -116,6 +116,14 @@ fn inserts() {
             ("REPLACE INTO t (a) VALUES (%s)", "upserts t all"),
             ("INSERT IGNORE INTO t (a) VALUES (%s)", "inserts t new"),
             (
+                "INSERT INTO t (a, b, id) VALUES (%s, _binary %s, %s)",
+                "inserts t new [%2]",
+            ),
+            (
+                "UPDATE t SET a = _binary %s WHERE t.id = %s",
+                "updates t(a) [%1]",
+            ),
+            (
                 "INSERT LOW_PRIORITY INTO t (a) VALUES (%s)",
                 "inserts t new",
             ),
