@@ -99,6 +99,8 @@ def begin_if_untold(request: HttpRequest) -> None:
 def end(**kwargs: Any) -> None:
     """A request is over: its context makes nothing any more."""
     current.set(None)
+    # Its connections may be kept, and send nothing for long.
+    commit.settle_all()
 
 
 def ask(visit: Visit) -> None:

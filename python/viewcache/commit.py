@@ -163,6 +163,7 @@ def _follow(connection: BaseDatabaseWrapper) -> None:
         followed.commit = partial(_commit, ref(connection))
         followed.rollback = partial(_rollback, ref(connection))
         followed.set_autocommit = partial(_set_autocommit, ref(connection))
+        followed.close = partial(_close, ref(connection))
 
 
 def _commit(connection: ref[BaseDatabaseWrapper]) -> None:
@@ -216,6 +217,16 @@ def _set_autocommit(
             settle(found)
 
 
+def _close(connection: ref[BaseDatabaseWrapper]) -> None:
+    """The connection's ``close()``. A transaction or a pipeline of psycopg's has ended unheard."""
+    found = connection()
+    assert found is not None
+    try:
+        type(found).close(found)
+    finally:
+        settle(found)
+
+
 def _watch(
     execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]
 ) -> Any:
@@ -237,6 +248,13 @@ def settle(connection: BaseDatabaseWrapper) -> None:
     """Write what waits, if the transaction that it waited for is over (rolled back or not)."""
     if connection in _waiting and not in_transaction(connection):
         _write(_taken(connection), connection)
+
+
+def settle_all() -> None:
+    """The same, of all connections of this thread."""
+    if _held_by_waiting:
+        for connection in connections.all(initialized_only=True):
+            settle(connection)
 
 
 def _taken(connection: BaseDatabaseWrapper) -> Mapping[Write, Iterable[str]]:

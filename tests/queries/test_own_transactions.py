@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from blog.models import Author
-from django.db import transaction
+from django.core.signals import request_finished
+from django.db import close_old_connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from viewcache import commit, expiry, outbox, queries, signals
 from viewcache.models import PendingExpiry
@@ -149,6 +150,36 @@ def test_what_the_driver_committed_is_expired_by_the_next_statement(
         save()
         database.connection.commit()
         cursor.execute("SELECT 1")
+    assert expired()
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+@pytest.mark.parametrize("by", ["pipeline", "transaction"])
+@pytest.mark.parametrize("end", ["close", "the request's end"])
+def test_what_the_driver_committed_is_expired_by_the_end_of_its_connection_or_request(
+    kind: str,
+    way: str,
+    by: str,
+    end: str,
+    database: BaseDatabaseWrapper,
+    expired: Callable[[], bool],
+) -> None:
+    if way == "receiver" and (by, end) != ("transaction", "close"):
+        pytest.skip("only TRACK hears of requests; a save() is told in a pipeline that it failed")
+    author = Author.objects.using("own").get()
+    with getattr(database.connection, by)():
+        if way == "tracked":
+            Author.objects.using("own").filter(pk=author.pk).update(name="new")
+        else:
+            author.save()
+    if end == "close":
+        database.close()
+    else:
+        request_finished.disconnect(close_old_connections)
+        try:
+            request_finished.send(None)
+        finally:
+            request_finished.connect(close_old_connections)
     assert expired()
 
 
