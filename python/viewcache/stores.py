@@ -1,6 +1,6 @@
 """
 Which store answers a request: one for all of them where its cache is in this process, and is read
-by the core itself; else another for each, because the backend may be another.
+by the core itself; else that of the backend, which may be another in each thread.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ from typing import Any
 
 from django.core.signals import setting_changed
 
-from . import _core, backends
+from . import _core, backends, conf, kinds
 from .store import Store
+
+#: Where a backend carries its stores, by their aliases.
+_STORES = "_viewcache_stores"
 
 
 class _LocalStore(Store):
@@ -41,11 +44,20 @@ def of(alias: str | None) -> Store:
 
 
 def _made(alias: str | None) -> Store:
-    store = Store(alias)
-    memory = backends.local_memory(store.pages)
-    if memory is None or store.pages is not store.generations:
-        return store
-    return _kept.setdefault(alias, _LocalStore(alias, memory))
+    main: str = conf.django("CACHE_MIDDLEWARE_ALIAS")
+    if alias not in (None, main):
+        return Store(alias)
+    pages = backends.of(main)
+    if (memory := backends.local_memory(pages)) is not None:
+        return _kept.setdefault(alias, _LocalStore(alias, memory))
+    if kinds.is_database(pages):
+        # Beside its queries this takes no time.
+        return Store(alias)
+    known: dict[Any, Store] = pages.__dict__.setdefault(_STORES, {})
+    store = known.get((alias, main))
+    if store is None or store.pages is not pages:
+        store = known[alias, main] = Store(alias)
+    return store
 
 
 def _forget(*, setting: str, **kwargs: Any) -> None:
