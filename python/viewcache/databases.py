@@ -135,13 +135,29 @@ def all_tables() -> tuple[str, ...]:
     )
 
 
+#: Whether what has this name in schemas that are not searched is a table; a statement may name it
+#: with its schema.
+_ELSEWHERE = """
+    SELECT DISTINCT c.relkind IN ('r', 'p', 'f')
+    FROM pg_catalog.pg_class c
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE lower(c.relname) = %s AND c.relkind IN ('r', 'p', 'f', 'v', 'm')
+    AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+    AND NOT pg_catalog.pg_table_is_visible(c.oid)
+"""
+
+
 @cache
 def is_table(alias: str, name: str) -> bool:
     """Is this a table? What a view shows changes when its tables do, and it names none."""
     connection = connections[alias]
     with connection.cursor() as cursor:
-        found = connection.introspection.get_table_list(cursor)
-    return any(_core.table_name(item.name) == name and item.type in ("t", "p") for item in found)
+        listed = connection.introspection.get_table_list(cursor)
+        found = [item.type in ("t", "p") for item in listed if _core.table_name(item.name) == name]
+        if connection.vendor == "postgresql":
+            cursor.execute(_ELSEWHERE, [name])
+            found += [each for (each,) in cursor.fetchall()]
+    return bool(found) and all(found)
 
 
 # -- Transactions ---------------------------------------------------------------------------------

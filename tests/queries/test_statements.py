@@ -1137,6 +1137,27 @@ def test_this_write_of_postgresql_leaves_no_page_old(
     assert thing() == now
 
 
+def test_a_table_of_another_schema(tracked: Site, postgresql: Any) -> None:
+    sql("CREATE SCHEMA apart", using="pg")
+    sql("CREATE TABLE apart.item AS SELECT name FROM thing", using="pg")
+    get = tracked.serve(lambda request: sql("SELECT name FROM apart.item", using="pg"))
+    get()
+    assert tracked.status == "stored", tracked.reason
+    sql("UPDATE apart.item SET name = 'new'", using="pg")
+    assert "new" in get()
+
+
+def test_a_view_of_another_schema_that_is_called_as_a_table_is(
+    tracked: Site, postgresql: Any
+) -> None:
+    sql("CREATE SCHEMA apart", using="pg")
+    sql("CREATE TABLE item AS SELECT name FROM thing", using="pg")
+    sql("CREATE VIEW apart.item AS SELECT name FROM thing", using="pg")
+    get = tracked.serve(lambda request: sql("SELECT name FROM apart.item", using="pg"))
+    get()
+    assert tracked.reason == "query reads item, which is no table"
+
+
 def test_a_server_side_cursor(tracked: Site, thing: Any, postgresql: Any) -> None:
     def view(request: Any) -> list[Any]:
         with postgresql.chunked_cursor() as cursor:
