@@ -179,6 +179,13 @@ pub(super) fn read<'a>(
                 _ => Err(unknown("DECLARE")),
             }
         }
+        // MariaDB: `SET STATEMENT max_statement_time = 1 FOR SELECT …` runs what follows.
+        "SET" if dialect == Dialect::MySql && tokens.eat("STATEMENT") => {
+            match tokens.skip_past(&["FOR"]) {
+                Some(_) if !tokens.has(&["STATEMENT"]) => read(tokens.rest, dialect, analysis),
+                _ => Err(unknown("SET STATEMENT")),
+            }
+        }
         "SET" | "SHOW" if tokens.rest.contains(&Token::LParen) => Err(unknown(&first)),
         "PRAGMA" if dialect != Dialect::Sqlite => Err(unknown("PRAGMA")),
         "PRAGMA" | "SHOW" => {
@@ -315,6 +322,7 @@ fn define<'a>(
         }
         "RENAME" if tokens.eat("TABLE") => {
             let mut names = Vec::new();
+            tokens.eat_all(&["IF", "EXISTS"]);
             loop {
                 names.push(tokens.name().ok_or_else(fail)?);
                 tokens.skip_past(&["TO"]).ok_or_else(fail)?;

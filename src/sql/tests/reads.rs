@@ -285,6 +285,10 @@ fn mysql() {
             ),
             ("SELECT _binary'a' FROM t", "reads t"),
             ("SELECT UUID_V4(), UUID_V7() FROM t", "reads t; volatile"),
+            (
+                "SET STATEMENT max_statement_time = 1, sort_buffer_size = 9 FOR SELECT (a) FROM t",
+                "reads t",
+            ),
             ("SELECT @@sql_mode", ""),
             ("SELECT 1 FROM DUAL", ""),
             ("SELECT HIGH_PRIORITY SQL_NO_CACHE a FROM t", "re…"),

@@ -407,8 +407,21 @@ fn definitions_write_the_table() {
                 "LOAD DATA LOCAL INFILE 'f' INTO TABLE t (a, b)",
                 "defines t all",
             ),
+            (
+                "RENAME TABLE IF EXISTS t TO u",
+                "defines t all; defines u all",
+            ),
             ("DROP INDEX i ON t", "defines t all"),
             ("LOCK TABLES t WRITE", ""),
+            (
+                "SET STATEMENT max_statement_time = 1 FOR UPDATE t SET a = 1 WHERE id = %s",
+                "updates t(a) [%0]",
+            ),
+            (
+                "SET STATEMENT max_statement_time = 1 FOR TRUNCATE t",
+                "defines t all",
+            ),
+            ("SET STATEMENT a = 1", "refused…"),
         ],
     );
 }
