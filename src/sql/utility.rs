@@ -212,6 +212,8 @@ fn control(first: &str, tokens: &mut Tokens<'_>, analysis: &mut Analysis) -> Res
             .ok_or_else(|| unknown("a savepoint without a name"))
     };
     let control = match first {
+        // MariaDB's `BEGIN NOT ATOMIC … END` is no transaction: whatever stands between.
+        "BEGIN" if tokens.eat("NOT") => return Err(unknown("BEGIN NOT ATOMIC")),
         "BEGIN" => Control::Begin,
         "START" if tokens.eat("TRANSACTION") => Control::Begin,
         "START" => return Err(unknown("START")),

@@ -422,6 +422,10 @@ fn definitions_write_the_table() {
                 "defines t all",
             ),
             ("SET STATEMENT a = 1", "refused…"),
+            (
+                "BEGIN NOT ATOMIC UPDATE t SET a = 1 WHERE id = 1; END",
+                "refused…",
+            ),
         ],
     );
 }
