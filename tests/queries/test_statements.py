@@ -1137,6 +1137,30 @@ def test_this_write_of_postgresql_leaves_no_page_old(
     assert thing() == now
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        "WITH x AS (INSERT INTO blog_tag (name, slug) VALUES ('new', 'new') RETURNING id) "
+        "INSERT INTO thing (name) SELECT id FROM x RETURNING id",
+        "WITH x AS (INSERT INTO blog_tag (name, slug) VALUES ('new', 'new') RETURNING id) "
+        "SELECT 99 AS id",
+        "INSERT INTO thing (id, name) VALUES (90, 'a') RETURNING id; "
+        "INSERT INTO blog_tag (name, slug) VALUES ('new', 'new')",
+    ],
+)
+def test_a_row_that_was_not_there_and_whose_key_no_result_shows(
+    tracked: Site, postgresql: Any, write: str
+) -> None:
+    with postgresql.schema_editor() as editor:
+        editor.create_model(Tag)
+    get = tracked.serve(lambda request: list(Tag.objects.using("pg").filter(pk=1)))
+    get()
+    assert get() == "[]"
+    assert tracked.status == "hit"
+    sql(write, using="pg")
+    assert get() != "[]"
+
+
 def test_a_table_of_another_schema(tracked: Site, postgresql: Any) -> None:
     sql("CREATE SCHEMA apart", using="pg")
     sql("CREATE TABLE apart.item AS SELECT name FROM thing", using="pg")
