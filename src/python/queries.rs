@@ -118,7 +118,13 @@ impl Queries {
         self.reads(&analysis, &sets, &mut reads, &mut others, &mut sought);
         let mut writes = BTreeSet::new();
         let mut numbered = Vec::new();
-        self.writes(&analysis, &sets, &mut writes, &mut numbered);
+        self.writes(
+            &analysis,
+            Dialect::from_vendor(vendor),
+            &sets,
+            &mut writes,
+            &mut numbered,
+        );
         let begins = match analysis.control.last() {
             Some(Control::Begin) => Some(true),
             Some(Control::Commit | Control::Rollback) => Some(false),
@@ -246,6 +252,7 @@ impl Queries {
     fn writes(
         &self,
         analysis: &Analysis,
+        dialect: Dialect,
         sets: &[Bound<'_, PyAny>],
         writes: &mut BTreeSet<String>,
         numbered: &mut Vec<String>,
@@ -276,7 +283,7 @@ impl Queries {
             let named = match &write.reach {
                 Reach::Added(Pins::None | Pins::Value(_)) => Some(Vec::new()),
                 Reach::Added(Pins::Rows(terms)) => {
-                    let (rows, unnamed) = self.added(terms, sets);
+                    let (rows, unnamed) = self.added(terms, dialect, sets);
                     if unnamed {
                         numbered.push(table.clone());
                     }
@@ -364,8 +371,14 @@ impl Queries {
     /// The rows that an insert gives keys to, `None` when they are not known or too many; and
     /// whether it leaves one to the database.
     ///
-    /// A text that is no number and no UUID is left out: no page names a row by one.
-    fn added(&self, terms: &[PinTerm], sets: &[Bound<'_, PyAny>]) -> (Option<Vec<String>>, bool) {
+    /// A text that is no number and no UUID is left out: no page names a row by one. But in `MySQL` the
+    /// number 5 is equal to the text `5abc`.
+    fn added(
+        &self,
+        terms: &[PinTerm],
+        dialect: Dialect,
+        sets: &[Bound<'_, PyAny>],
+    ) -> (Option<Vec<String>>, bool) {
         let mut rows = BTreeSet::new();
         let mut unnamed = false;
         let mut add = |text: &str| {
@@ -374,7 +387,7 @@ impl Queries {
                 return true;
             }
             let digits = text.bytes().filter(u8::is_ascii_hexdigit).count();
-            digits < 32 && text.trim().parse::<f64>().is_err()
+            dialect != Dialect::MySql && digits < 32 && text.trim().parse::<f64>().is_err()
         };
         let known = terms.iter().all(|term| {
             if let PinTerm::Literal(text) = term {

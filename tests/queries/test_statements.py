@@ -36,7 +36,7 @@ from viewcache import (
     queries,
     signals,
 )
-from viewcache._core import Fetched
+from viewcache._core import Fetched, Queries
 from viewcache.decorators import cache_page
 from viewcache.middleware import CacheMiddleware
 from viewcache.store import Store
@@ -1326,3 +1326,27 @@ def test_a_look_up_inside_such_a_transaction(
         transaction.set_rollback(True, using="pg")
     get()
     assert tracked.status == "stored"
+
+
+# -- MySQL ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("vendor", "expired"), [("mysql", "table:code"), ("postgresql", "rows:code")]
+)
+def test_a_text_that_mysql_finds_by_a_number(vendor: str, expired: str) -> None:
+    """There ``WHERE name = 5`` finds the row 5abc, too."""
+    known = Queries(
+        [("code", "name")],
+        findable=[],
+        tracked=None,
+        quiet={},
+        cascades={},
+        pure_functions=[],
+        rows_limit=100,
+    )
+    for statement, params in [
+        ("INSERT INTO code (name) VALUES ('5abc')", None),
+        ("INSERT INTO code (name) VALUES (%s)", ["5abc"]),
+    ]:
+        assert known.analyse(statement, vendor, params, False)[1] == [expired]
