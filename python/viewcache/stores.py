@@ -14,7 +14,7 @@ from django.core.signals import setting_changed
 from . import _core, backends, conf, kinds
 from .store import Store
 
-#: Where a backend carries its stores, by their aliases.
+#: Where a backend carries its stores: that of its alias, and that of no alias, which means it.
 _STORES = "_viewcache_stores"
 
 
@@ -53,11 +53,8 @@ def _made(alias: str | None) -> Store:
     if kinds.is_database(pages):
         # Beside its queries this takes no time.
         return Store(alias)
-    known: dict[Any, Store] = pages.__dict__.setdefault(_STORES, {})
-    store = known.get((alias, main))
-    if store is None or store.pages is not pages:
-        store = known[alias, main] = Store(alias)
-    return store
+    stores: dict[str | None, Store] = pages.__dict__.setdefault(_STORES, {})
+    return stores.get(alias) or stores.setdefault(alias, Store(alias))
 
 
 def _forget(*, setting: str, **kwargs: Any) -> None:
