@@ -328,12 +328,17 @@ def test_who_watches_local_memory_sees_look_ups(
 
 
 @pytest.mark.parametrize("backend", ["locmem", "redis", "memcached"], indirect=True)
-def test_one_store_answers_all_requests_where_the_cache_is_in_this_process(
-    backend: Backend, settings: Any
-) -> None:
+def test_one_store_answers_all_requests_of_a_backend(backend: Backend, settings: Any) -> None:
     before = settings.CACHES["default"]
     stored = stores.of(None)
-    assert (stores.of(None) is stored) == stored.is_kept == (backend.name == "locmem")
+    assert stores.of(None) is stored
+    assert stored.is_kept == (backend.name == "locmem")
+    elsewhere: list[Any] = []
+    thread = threading.Thread(target=lambda: elsewhere.append(stores.of(None)))
+    thread.start()
+    thread.join()
+    # Each thread has its own pool of connections to Redis.
+    assert (elsewhere == [stored]) == (backend.name != "redis")
     settings.CACHES = {"default": {**before, "KEY_PREFIX": "another"}, "b": before}
     assert stores.of(None) is not stored
     # Its pages are in another cache than its generations.
