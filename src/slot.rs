@@ -16,6 +16,11 @@
 //! Letters and digits come through every escaping unharmed, so a marker is always found. The
 //! backslash does not, and what became of it says what the piece went through.
 
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use regex::bytes::Regex;
+
 use crate::error::Error;
 
 /// Characters of a secret; a token is a mask and a cipher of this length.
@@ -53,6 +58,20 @@ pub struct Taken {
     pub pieces: Vec<Piece>,
     /// Markers were cut off, changed, or did not match.
     pub broken: bool,
+}
+
+/// Whatever nonce stands in a body. Every page is looked through: the word that each begins with is
+/// found many bytes at a time.
+static NONCE: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new("(?-u)viewcacheslot[0-9a-f]{32}").ok());
+
+/// The nonces whose markers stand in this body, whatever response they belong to.
+#[must_use]
+pub fn nonces(body: &[u8]) -> BTreeSet<&str> {
+    let found = NONCE.iter().flat_map(|nonce| nonce.find_iter(body));
+    found
+        .filter_map(|nonce| std::str::from_utf8(nonce.as_bytes()).ok())
+        .collect()
 }
 
 /// Takes the markers of this nonce out of the body. None of them is left, whatever became of it.
@@ -414,6 +433,15 @@ mod tests {
     fn marked(text: &str) -> Vec<u8> {
         text.replace('@', std::str::from_utf8(NONCE).unwrap())
             .into_bytes()
+    }
+
+    #[test]
+    fn nonces_are_found_whoevers_they_are() {
+        let nonce = std::str::from_utf8(NONCE).unwrap();
+        let another = nonce.replace('0', "f");
+        let body = format!("é{nonce}b0\\zviewcacheslot0{another}{nonce}");
+        assert_eq!(Vec::from_iter(nonces(body.as_bytes())), [nonce, &another]);
+        assert!(nonces(b"viewcacheslot\xff").is_empty());
     }
 
     #[test]

@@ -49,6 +49,7 @@ __all__ = [
     "scope_of_tag",
     "scopes_of_path",
     "scopes_of_tree",
+    "slot_nonces",
     "table_name",
     "take_out",
     "vary_list",
@@ -717,6 +718,9 @@ def take_out(body: bytes, nonce: str) -> tuple[bytes, list[tuple[int, int, int, 
     number, start, end, and how it was escaped (``"plain"``, ``"json"``, ``"other"``); and whether
     all markers were whole.
     """
+
+def slot_nonces(body: bytes) -> list[str]:
+    """The nonces whose markers stand in this body, whatever response they belong to."""
 
 def cut(
     body: bytes, secret: str | None, pieces: Sequence[tuple[int, int]]

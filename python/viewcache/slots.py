@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import sys
 import zlib
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
@@ -48,9 +47,6 @@ _SALT = "viewcache.slots"
 _SIGNATURE = 40
 #: Longer than any marker, however it was escaped.
 _MARKER_LIMIT = 80
-#: What each nonce begins with, and a nonce.
-_MARK = "viewcacheslot"
-_NONCE = re.compile(f"{_MARK}[0-9a-f]{{32}}".encode())
 #: Set on a response in whose body a piece stood that another request's page was made with.
 _ANOTHERS = "_viewcache_anothers_slot"
 
@@ -139,7 +135,7 @@ class _Record:
     @cached_property
     def nonce(self) -> str:
         """What a marker begins with, which nobody can guess."""
-        return f"{_MARK}{token_hex(16)}"
+        return f"viewcacheslot{token_hex(16)}"
 
 
 class _Taken(NamedTuple):
@@ -212,15 +208,15 @@ def _take_out_anothers(response: HttpResponseBase, own: str = "") -> None:
     if response.streaming or not getattr(response, "is_rendered", True):
         return
     body = cast(HttpResponse, response).content
-    if _MARK.encode() not in body:
+    anothers = [nonce for nonce in _core.slot_nonces(body) if nonce != own]
+    if not anothers:
         return
-    for nonce in {found.decode() for found in _NONCE.findall(body)} - {own}:
+    for nonce in anothers:
         body = _core.take_out(body, nonce)[0]
-        response.__dict__[_ANOTHERS] = True
-    if _ANOTHERS in response.__dict__ and body != cast(HttpResponse, response).content:
-        cast(HttpResponse, response).content = body
-        if response.has_header("Content-Length"):
-            response.headers["Content-Length"] = str(len(body))
+    response.__dict__[_ANOTHERS] = True
+    cast(HttpResponse, response).content = body
+    if response.has_header("Content-Length"):
+        response.headers["Content-Length"] = str(len(body))
 
 
 def _take_out_of_headers(response: HttpResponseBase, record: _Record) -> None:

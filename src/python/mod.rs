@@ -78,5 +78,5 @@ mod _core {
     #[pymodule_export]
     use super::site::{Names, Site};
     #[pymodule_export]
-    use super::slot::{cut, mask_token, take_out};
+    use super::slot::{cut, mask_token, slot_nonces, take_out};
 }

@@ -31,6 +31,12 @@ pub fn take_out<'py>(
     )
 }
 
+/// The nonces whose markers stand in this body.
+#[pyfunction]
+pub fn slot_nonces(body: &[u8]) -> Vec<String> {
+    slot::nonces(body).into_iter().map(String::from).collect()
+}
+
 /// A body, and each place in it with what stood there.
 type Cut<'py> = (Bound<'py, PyBytes>, Vec<(u32, Option<usize>)>);
 
