@@ -217,10 +217,12 @@ def read(
             visit.refuse(reason)
         else:
             bind(making, visit, scopes, late=late)
-    for visit in making.visit.around if making.visit and reason is None else ():
-        if visit.teaches:
-            teach(making, visit, [*with_tables, *(one for each in sought for one in each.scopes)])
-    for scope in (*reads, *(scope for each in sought for scope in each.scopes)):
+    values = [scope for each in sought for scope in each.scopes]
+    if inner and reason is None:
+        for visit in inner.around:
+            if visit.teaches:
+                teach(making, visit, [*with_tables, *values])
+    for scope in (*reads, *values):
         if not scope.startswith(_NAMED) and len(_tables_read) < _TABLES_ASKED:
             _tables_read.setdefault(scope)
     return _seek(making, connection, sought) if sought and visits and reason is None else []
@@ -323,13 +325,21 @@ def teach(making: Making, visit: Visit, scopes: list[str]) -> None:
     beforehand, too: else each render would learn of one more query.
     """
     assert visit.lookup is not None
-    rows = making.rows.union(scope for scope in scopes if scope.startswith(_NAMED))
-    if len(rows) > conf.get().TRACK_ROWS:
-        scopes = coarse(scopes)
-    else:
+    scopes, _ = _within_bound(making, scopes)
+    visit.lookup.expect([*scopes, *coarse(scopes)], remember=True)
+
+
+def _within_bound(making: Making, scopes: list[str]) -> tuple[list[str], bool]:
+    """
+    These scopes, or the tables in their place where the page has read too many rows; and whether
+    they are exact.
+    """
+    named = [scope for scope in scopes if scope.startswith(_NAMED)]
+    if named and len(rows := making.rows.union(named)) > conf.get().TRACK_ROWS:
+        return coarse(scopes), False
+    if named:
         making.rows = rows
-        scopes = [*scopes, *coarse(scopes)]
-    visit.lookup.expect(scopes, remember=True)
+    return scopes, True
 
 
 def bind(making: Making, visit: Visit, scopes: list[str], *, late: bool) -> bool:
@@ -339,12 +349,7 @@ def bind(making: Making, visit: Visit, scopes: list[str], *, late: bool) -> bool
     """
     lease = visit.lease
     assert lease is not None
-    named = [scope for scope in scopes if scope.startswith(_NAMED)]
-    exact = True
-    if named and len(rows := making.rows.union(named)) > conf.get().TRACK_ROWS:
-        scopes, exact = coarse(scopes), False
-    elif named:
-        making.rows = rows
+    scopes, exact = _within_bound(making, scopes)
     if lease.read_known(scopes):
         return exact
     if late or making.spent >= COMMANDS:

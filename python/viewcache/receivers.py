@@ -167,12 +167,12 @@ def connect_relations(models: Iterable[type[Model]]) -> None:
         for field in cast(Any, model)._meta.local_many_to_many:
             through, other = getattr(field.remote_field, "through", None), field.remote_field.model
             if isinstance(through, str) or isinstance(other, str) or through is None:
-                continue  # as above
+                continue  # a name is no model of the project, as the checks of Django say
+            uid = "viewcache.of_settings"
             if not heard.isdisjoint((model, other, other._meta.concrete_model)):
-                uid = "viewcache.of_settings"
                 signals.m2m_changed.connect(_of_settings_m2m, sender=through, dispatch_uid=uid)
             else:
-                signals.m2m_changed.disconnect(sender=through, dispatch_uid="viewcache.of_settings")
+                signals.m2m_changed.disconnect(sender=through, dispatch_uid=uid)
 
 
 def _connect_again(*, setting: str, **kwargs: Any) -> None:

@@ -326,7 +326,7 @@ class Store:
                 raise UnconfirmedError(_NOT_KEPT)
         found = await illegible.aget_many(self.generations, list(entries))
         if anew := damaged(found, entries):
-            await self.generations.aset_many(anew, None)
+            await self.arenew(anew)
             found |= await illegible.aget_many(self.generations, list(anew))
         return found
 

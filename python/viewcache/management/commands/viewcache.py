@@ -41,11 +41,10 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-        parents = [_djangos_options()]
+        add_parser = partial(commands.add_parser, parents=[_djangos_options()])
         _explain_arguments(
-            commands.add_parser(
+            add_parser(
                 "explain",
-                parents=parents,
                 help="why a URL's page is the cached one, or not",
                 description=(
                     "Tells why a request gets a cached page, or why not: what its key is made of "
@@ -57,9 +56,8 @@ class Command(BaseCommand):
         )
 
         _expire_arguments(
-            commands.add_parser(
+            add_parser(
                 "expire",
-                parents=parents,
                 help="expire pages: every variant of them",
                 description=(
                     "Expires pages, whatever their host, query, language or cookies: each is "
@@ -72,9 +70,8 @@ class Command(BaseCommand):
         )
 
         listing.list_arguments(
-            commands.add_parser(
+            add_parser(
                 "list",
-                parents=parents,
                 help="the URLs that are cached",
                 description=(
                     "Lists the URLs whose pages would be served from the cache, with the number "
@@ -87,9 +84,8 @@ class Command(BaseCommand):
         )
 
         listing.stats_arguments(
-            commands.add_parser(
+            add_parser(
                 "stats",
-                parents=parents,
                 help="how much is cached",
                 description=(
                     "Counts what is cached: URLs, pages, their size and age, their languages; "
@@ -101,9 +97,8 @@ class Command(BaseCommand):
         )
 
         _warm_arguments(
-            commands.add_parser(
+            add_parser(
                 "warm",
-                parents=parents,
                 help="render pages into the cache",
                 description=(
                     "Renders URLs into the cache, as a visitor without cookies would get them: "
@@ -115,9 +110,8 @@ class Command(BaseCommand):
         )
 
         _deliver_arguments(
-            commands.add_parser(
+            add_parser(
                 "deliver",
-                parents=parents,
                 help="expire what changes still owe the cache (VIEWCACHE['DURABLE'])",
                 description=(
                     "Expires what transactions have written down and the cache has not taken: "
@@ -128,9 +122,8 @@ class Command(BaseCommand):
         )
 
         why_expired.add_arguments(
-            commands.add_parser(
+            add_parser(
                 "why-expired",
-                parents=parents,
                 help=why_expired.HELP,
                 description=why_expired.DESCRIPTION,
             )
