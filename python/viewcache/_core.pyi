@@ -234,6 +234,8 @@ class LookUp:
         """Since when that page is stale."""
     def again(self) -> LookUp:
         """The same request once more, from the beginning."""
+    def own(self) -> None:
+        """The lease: has a copy of the request's META from here on, as it is now."""
     @property
     def key(self) -> str | None:
         """The key of the page that answers, or of the one that was looked for or stored."""

@@ -162,7 +162,7 @@ def _begin(request: HttpRequest, area: Area, patience: float) -> Visit | None:
         return visit
     site = conf.get()
     if site.VARY_ON_READ or site.AUDIT:
-        reads.watch(request, is_late=True).visit = visit
+        reads.watch(request, is_late=True)
     visit.store = request.__dict__.get(STORE, stores.of)(area.alias)
     try:
         visit.lookup = canonical.begin(request, key_prefix=area.key_prefix, only=area.query)
@@ -224,6 +224,7 @@ def _answer(request: HttpRequest, visit: Visit) -> HttpResponse | None:
         response = page.response(hit, request, time.time(), visit.lookup.stale_since)
     except slots.SlotGoneError as error:
         logger.info("viewcache makes a page anew: %s", error)
+        visit.lookup.own()
         miss(request, visit, "slot-gone")
         return None
     except Exception:

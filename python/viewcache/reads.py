@@ -90,7 +90,7 @@ class Reads:
     aside_token = False
     #: The cookies that the response set when it left the view, and its ``Vary``.
     left: tuple[frozenset[str], str] | None = None
-    #: The innermost visit of the request, whose page may show the session.
+    #: The innermost visit that has missed: its page may show the session.
     visit: Visit | None = None
     #: The key of the session as the request named it, whatever became of it since.
     session_key: str | None = None

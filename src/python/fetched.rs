@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PySequence, PyTuple, PyType};
@@ -39,6 +40,12 @@ impl Fetched {
             rows: rows.unbind(),
             next: Mutex::new(0),
         })
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.cursor)?;
+        visit.call(&self.kind)?;
+        visit.call(&self.rows)
     }
 
     /// All of its rows.

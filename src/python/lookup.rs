@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard};
 
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PyDict};
@@ -72,12 +73,7 @@ impl LookUp {
         let (is_hit, is_miss) = (machine.hit().is_some(), machine.miss().is_some());
         drop(state);
         if is_miss {
-            // Item by item: a watched META notes who copies it.
-            let copy = PyDict::new(py);
-            for (name, value) in &seen {
-                copy.set_item(name, value)?;
-            }
-            self.state(py).meta = copy.unbind();
+            self.own(py)?;
         }
         Ok(!is_hit && !is_miss)
     }
@@ -137,6 +133,27 @@ impl LookUp {
                 return Ok(true);
             }
         }
+    }
+
+    /// The lease: has a copy of the request's META from here on, as it is now.
+    fn own(&self, py: Python<'_>) -> PyResult<()> {
+        let seen = self.state(py).meta.clone_ref(py).into_bound(py);
+        // Item by item: a watched META notes who copies it.
+        let copy = PyDict::new(py);
+        for (name, value) in &seen {
+            copy.set_item(name, value)?;
+        }
+        self.state(py).meta = copy.unbind();
+        Ok(())
+    }
+
+    /// For Python's garbage collector: a server, or a middleware, may keep in the environ what
+    /// keeps the request. `META` is in each such cycle, and can be cleared.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // Whoever holds the lock has the collector run: what is in use is no garbage.
+        self.0
+            .try_lock()
+            .map_or(Ok(()), |state| visit.call(&state.meta))
     }
 
     /// The page that answers, if one does.

@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard};
 
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
@@ -178,6 +179,10 @@ impl Asked {
     #[getter]
     fn key(&self) -> String {
         page_key(&self.page.digest)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.lookup)
     }
 
     /// What is known of it.
