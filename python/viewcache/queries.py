@@ -123,10 +123,7 @@ def _watch(
         if (writes or (whole and reads)) and not isinstance(wrapper.cursor, Fetched):
             result = fetched.finished(wrapper, connection, result)
         for table in numbered:
-            if _is_insert(str(sql), writes):
-                writes += fetched.new_rows(table, wrapper, connection, params, many)
-            else:
-                writes.append(f"table:{table}")
+            writes += fetched.new_rows(table, wrapper, connection, params, many)
         return result
     except BaseException:
         # Some of many may have been added.
@@ -139,21 +136,6 @@ def _watch(
                     expiry.on_commit(writes, connection, str(sql))
                 if commit.is_waiting(connection):
                     commit.settle(connection)
-
-
-#: What a statement that is an insert begins with.
-_INSERT = re.compile(
-    r"(?:\s|\(|#[^\n]*\n|--[^\n]*\n|/\*.*?\*/)*(?:INSERT|REPLACE)\b", re.IGNORECASE | re.DOTALL
-)
-
-
-def _is_insert(sql: str, writes: list[str]) -> bool:
-    """
-    Does the result show the rows that were inserted? Not where an insert stands in a ``WITH``, nor
-    where more than one table is written.
-    """
-    written = {scope.split(":")[1] for scope in writes}
-    return len(written) == 1 and _INSERT.match(sql) is not None
 
 
 @cache

@@ -34,7 +34,7 @@ type FindableColumn = (String, bool, Option<usize>, bool);
 type Sought = (String, String, Py<PyAny>, Vec<String>, Option<usize>, bool);
 
 /// Scopes read, scopes written, other names read (tables or views), tables whose new rows the
-/// database numbers, whether a transaction begins (`false`: the open one ends), why the statement
+/// database numbers and the result shows, whether a transaction begins (`false`: the open one ends), why the statement
 /// was not understood with whether it may write, and rows that are found by a value, whose own
 /// scopes are not among those read.
 type Found = (
@@ -274,25 +274,27 @@ impl Queries {
             if !self.counts(table) || only_quiet {
                 continue;
             }
-            if write.reach == Reach::Added(Pins::None) {
-                numbered.push(table.clone());
-            }
             if write.reach != Reach::Table {
                 self.values(write, sets, writes);
             }
+            let mut has_numbered = false;
             let named = match &write.reach {
-                Reach::Added(Pins::None | Pins::Value(_)) => Some(Vec::new()),
+                Reach::Added(Pins::None | Pins::Value(_)) => {
+                    has_numbered = true;
+                    Some(Vec::new())
+                }
                 Reach::Added(Pins::Rows(terms)) => {
                     let (rows, unnamed) = self.added(terms, dialect, sets);
-                    if unnamed {
-                        numbered.push(table.clone());
-                    }
+                    has_numbered = unnamed;
                     rows
                 }
                 Reach::Rows(terms) => rows(terms, sets, self.rows_limit),
                 Reach::Table => None,
             };
-            match named {
+            if has_numbered && analysis.is_insert {
+                numbered.push(table.clone());
+            }
+            match named.filter(|_| !has_numbered || analysis.is_insert) {
                 Some(rows) => {
                     writes.insert(scope::of_rows(table));
                     writes.extend(rows.iter().map(|row| scope::of_row(table, row)));

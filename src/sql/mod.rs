@@ -69,6 +69,7 @@ mod tests;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use sqlparser::ast::Statement;
 use sqlparser::dialect::{MySqlDialect, PostgreSqlDialect, SQLiteDialect};
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, Tokenizer};
@@ -133,6 +134,8 @@ pub struct Analysis {
     pub volatile: bool,
     /// It reads the database's own catalogue, which is no table of a page.
     pub catalogue: bool,
+    /// It is an insert and nothing else: its result is about the rows that it adds.
+    pub is_insert: bool,
 }
 
 /// A table that a statement reads.
@@ -551,9 +554,11 @@ impl Analyser {
                 reliable,
             };
             walk::walk(&tree, self, terms, clean.shortened, &mut analysis)?;
+            analysis.is_insert = matches!(tree, Statement::Insert(_)) && analysis.writes.len() == 1;
         }
         let statements = tokens.split(|token| *token == Token::SemiColon);
         let several = statements.filter(|one| !one.is_empty()).count() > 1;
+        analysis.is_insert &= !several;
         if several || !analysis.writes.is_empty() || analysis.volatile {
             analysis.forget_values();
         }

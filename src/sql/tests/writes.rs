@@ -1,6 +1,6 @@
 //! Which tables a statement writes, and which rows.
 
-use super::{ALL, Dialect, check};
+use super::{ALL, Dialect, analyser, check};
 
 #[test]
 fn inserts() {
@@ -452,4 +452,28 @@ fn transactions() {
             ("-- a comment\nBEGIN", "begin"),
         ],
     );
+}
+
+#[test]
+fn the_result_is_about_the_rows_of_an_insert_that_is_the_whole_statement() {
+    let insert = "INSERT INTO t (a) VALUES (1)";
+    for (text, expected) in [
+        (insert.to_owned(), true),
+        (format!("-- a remark\n{insert};"), true),
+        (format!("{insert}; {insert}"), false),
+        (format!("{insert}; SELECT 99"), false),
+        (
+            format!("WITH x AS ({insert} RETURNING id) SELECT 99"),
+            false,
+        ),
+        (
+            format!("WITH x AS ({insert} RETURNING id) INSERT INTO u (a) SELECT id FROM x"),
+            false,
+        ),
+        ("UPDATE t SET a = 1".to_owned(), false),
+    ] {
+        let found = analyser().analyse(&text, Dialect::Postgres);
+        let is_insert = found.map(|analysis| analysis.is_insert);
+        assert_eq!(is_insert.ok(), Some(expected), "{text}");
+    }
 }
