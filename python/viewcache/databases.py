@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -147,7 +147,7 @@ _ELSEWHERE = """
 """
 
 
-@cache
+@lru_cache(maxsize=1024)
 def is_table(alias: str, name: str) -> bool:
     """Is this a table? What a view shows changes when its tables do, and it names none."""
     connection = connections[alias]

@@ -16,7 +16,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from functools import cache, partial
+from functools import lru_cache, partial
 from typing import Any, cast
 
 from django.apps import apps
@@ -101,7 +101,8 @@ def _watch(
     elif reads or others or refused:
         databases.note_read(connection)
     if refused is not None and refused[1]:
-        _warn_once(str(sql), refused[0])
+        # Values may stand in the text: no two need be the same, and one may be megabytes.
+        _warn_once(str(sql)[:500], refused[0])
         writes = [bindings.ANY_TABLE]
     # As above.
     whole = making is not None and connection.vendor == "sqlite"
@@ -138,12 +139,12 @@ def _watch(
                     commit.settle(connection)
 
 
-@cache
+@lru_cache(maxsize=256)
 def _warn_once(sql: str, reason: str) -> None:
     logger.warning(
         "viewcache cannot tell what a statement writes (%s), so it expires all tracked pages: %s",
         reason,
-        sql[:500],
+        sql,
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from typing import Any
@@ -406,6 +407,28 @@ def test_a_write_that_is_not_understood_is_logged_once(
     get()
     assert tracked.status == "stored"
     assert "table:*" in str(_scopes(tracked))
+
+
+def test_what_was_logged_of_many_statements_is_forgotten(
+    tracked: Site, tag: Tag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # pytest keeps what is logged.
+    monkeypatch.setattr(queries.logger, "disabled", True)
+    page = "x" * 10_000
+
+    def kept() -> int:
+        for number in range(600):
+            # The values stand in the text.
+            sql(f"SELECT frobnicate('{number}'), '{page}'")
+        return tracemalloc.get_traced_memory()[0]
+
+    connection.ensure_connection()
+    connection.connection.create_function("frobnicate", 1, str)
+    tracemalloc.start()
+    try:
+        assert kept() < 3_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def _scopes(site: Site) -> Any:
