@@ -530,6 +530,11 @@ class Fetched:
         """The next rows, as many as the cursor's ``arraysize`` where no size is given."""
     def fetchall(self) -> Any:
         """The rows that are left."""
+    def scroll(self, value: int, mode: str = "relative") -> None:
+        """Go to another row, as the driver's cursor does, and raise what it raises."""
+    @property
+    def rownumber(self) -> int:
+        """Which row is next, where the driver says so."""
 
 @final
 class Hit:

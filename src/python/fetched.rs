@@ -102,6 +102,29 @@ impl Fetched {
     fn fetchall<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.several(py, None)
     }
+
+    /// The driver judges where to, if it lets a cursor go back at all.
+    #[pyo3(signature = (value, mode = "relative"))]
+    fn scroll(&self, py: Python<'_>, value: isize, mode: &str) -> PyResult<()> {
+        let (value, mode) = match mode {
+            "relative" => (
+                value.saturating_add_unsigned(self.take(py, Some(0))?.0),
+                "absolute",
+            ),
+            _ => (value, mode),
+        };
+        let cursor = self.cursor.bind(py);
+        cursor.call_method1(intern!(py, "scroll"), (value, mode))?;
+        *lock(&self.next, py) = value.unsigned_abs();
+        Ok(())
+    }
+
+    /// Which row is next, where the driver says so.
+    #[getter]
+    fn rownumber(&self, py: Python<'_>) -> PyResult<usize> {
+        self.cursor.bind(py).getattr(intern!(py, "rownumber"))?;
+        Ok(self.take(py, Some(0))?.0)
+    }
 }
 
 impl Fetched {

@@ -307,11 +307,32 @@ def test_rows_that_have_been_fetched_are_handed_out_as_a_cursor_does(
     assert fetched.arraysize == 2
     with pytest.raises(AttributeError, match="scroll"):
         fetched.scroll(1)
+    assert not hasattr(fetched, "rownumber")
     again = Fetched(cursor, kind)
     assert again.forget() is cursor
     assert again.fetchall() == kind()
     fetched.close()
     assert cursor.is_closed
+
+
+def test_a_cursor_goes_back_as_the_drivers_does(tracked: Site, postgresql: Any) -> None:
+    def steps(cursor: Any) -> Iterator[Any]:
+        yield cursor.rownumber, cursor.fetchone(), cursor.rownumber
+        for value, mode in [(0, "absolute"), (3, "relative"), (-2, "relative"), (6, "absolute")]:
+            cursor.scroll(value, mode)
+            yield cursor.rownumber, cursor.fetchmany(2), cursor.rownumber
+        for value, mode in [(7, "absolute"), (-1, "absolute"), (-8, "relative"), (1, "sideways")]:
+            with pytest.raises((IndexError, ValueError)) as raised:
+                cursor.scroll(value, mode)
+            yield str(raised.value)
+        cursor.scroll(-7)
+        yield cursor.fetchall(), cursor.rownumber
+
+    rows = "SELECT n FROM generate_series(0, 6) AS n"
+    with postgresql.cursor() as theirs, postgresql.cursor() as ours:
+        for cursor in (theirs.cursor, ours.cursor):
+            cursor.execute(rows)
+        assert list(steps(Fetched(ours.cursor, list))) == list(steps(theirs.cursor))
 
 
 def test_a_cursor_without_rows_to_fetch_has_none() -> None:
