@@ -2,6 +2,8 @@
 //! `python/viewcache/_core.pyi` documents it, and a test holds that against the real signatures.
 //!
 //! No state here needs the GIL: classes are frozen, and what changes sits behind a `Mutex`.
+//! A class that keeps a container of Python's (`META`, a cursor) for a request has `__traverse__`, or
+//! a circle through it is never freed.
 
 mod answers;
 mod backends;
