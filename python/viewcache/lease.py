@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
+from typing import cast
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -121,7 +122,7 @@ def entries(
 ) -> list[Entry] | None:
     """What to set for this response; ``None``, with the reason on the visit, for nothing."""
     if isinstance(permission, str):
-        visit.reason = permission
+        visit.reason = permission or cast(Visit, visit_of(request)).reason
         return None
     lease = visit.lease
     if lease is None or not isinstance(response, HttpResponse):

@@ -101,12 +101,14 @@ def judge(
 ) -> HttpResponseBase:
     """
     Ask Django about this response, and tell ``stored`` what came of it: a ``Permission`` or the
-    reason for none. For a response that renders later it is told once that is done.
+    reason for none, which is empty where a decorator within has it. For a response that renders
+    later it is told once that is done.
 
     Returns the response with the headers that Django gives one that is cached.
     """
     if slots.is_private(response):
-        # A decorator within has judged it, for all of us.
+        # A decorator within has judged it, for all of us, and has refused it, or nobody would ask.
+        stored("")
         return response
     if (reason := response.__dict__.get(_REFUSED)) is not None:
         # Likewise; and it has told browsers what Django would now take for the view's own word.

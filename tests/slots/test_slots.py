@@ -10,7 +10,7 @@ import types
 import zlib
 from collections.abc import AsyncIterator
 from email.header import decode_header, make_header
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from django.contrib import messages
@@ -22,6 +22,7 @@ from django.http import (
     JsonResponse,
     StreamingHttpResponse,
 )
+from django.middleware.csrf import get_token
 from django.middleware.gzip import GZipMiddleware
 from django.shortcuts import render
 from django.template import engines
@@ -474,6 +475,28 @@ def test_what_is_not_shared(
             assert response.body.decode() == text
         assert status(response) == ("miss", why)
     assert served.count == 2
+
+
+def beside_a_token(request: HttpRequest) -> HttpResponse:
+    response = page_with(pieces.greeting)(request)
+    response.headers["X-Token"] = get_token(request)
+    return response
+
+
+@pytest.mark.parametrize("way", ["site", "async site"])
+@pytest.mark.parametrize(
+    ("view", "why"), [(cookie, "Set-Cookie"), (beside_a_token, "CSRF token in a header")]
+)
+def test_nobody_waits_for_what_a_decorator_within_has_refused(
+    serve: Any, way: str, view: Any, why: str
+) -> None:
+    served = serve(view, way, decorate=cache_page(60, key_prefix="its own"))
+    visit = served.visitor(name="Anna").get().visit
+    assert [(each.status, each.reason, each.turn) for each in visit.around] == [
+        ("miss", why, None),
+        ("miss", why, None),
+    ]
+    assert not any(".t1." in key for key in cast(Any, caches["default"])._cache)
 
 
 @pytest.mark.parametrize("way", ["async site", "async view"])
