@@ -250,7 +250,7 @@ def _permission(
         return why or "Vary"
     _, public, stale = _core.read_cache_control(_header(response, "cache-control"))
     # Django has just said how long anybody may keep it.
-    slots.make_private(response)
+    slots.make_private(response, shows_token=seen is not None and bool(seen.token))
     meta = request.META
     if not public and ("HTTP_AUTHORIZATION" in meta or "HTTP_PROXY_AUTHORIZATION" in meta):
         return "Authorization"

@@ -381,15 +381,20 @@ def places(response: HttpResponseBase) -> list[tuple[int, int, str]]:
     ]
 
 
-def make_private(response: HttpResponseBase) -> None:
+def make_private(response: HttpResponseBase, *, shows_token: bool) -> None:
     """
     A body with pieces for one visitor is not for shared caches, whatever the page's age says, nor
-    for the browser's without asking.
+    for the browser's without asking. One with a CSRF token is not for shared caches either: they
+    would give it, and the cookie that goes with it, to all who have no cookies.
     """
     if getattr(response.__dict__.get(_ATTRIBUTE), "found", None):
         patch_cache_control(response, private=True, max_age=0)
         del response.headers["Expires"]
-        response.__dict__[_PRIVATE] = True
+    elif shows_token:
+        patch_cache_control(response, private=True)
+    else:
+        return
+    response.__dict__[_PRIVATE] = True
 
 
 def is_private(response: HttpResponseBase) -> bool:

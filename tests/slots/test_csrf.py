@@ -91,6 +91,21 @@ def test_the_cookie_is_set_as_django_sets_it(serve: Any, way: str) -> None:
     assert len(_unmask_cipher_token(TOKEN.findall(hit.content.decode())[0])) == 32
 
 
+def test_a_page_with_a_token_is_not_for_shared_caches(serve: Any, way: str) -> None:
+    """Django says nothing of how long it may be kept, as it sets the cookie of the token."""
+    served = serve(attribute, way)
+    for visitor in (served.visitor(), served.visitor(), served.visitor(name="Anna")):
+        assert "private" in visitor.get()["Cache-Control"].split(", ")
+    assert served.count == 1
+
+
+def test_a_cookie_of_a_token_is_not_for_shared_caches(serve: Any) -> None:
+    served = serve(ensure_csrf_cookie(lambda request: HttpResponse("shop")), "site")
+    response = served.visitor().get()
+    assert "csrftoken" in response.cookies
+    assert "private" in response["Cache-Control"].split(", ")
+
+
 def test_each_response_is_masked_anew(serve: Any) -> None:
     served = serve(attribute)
     visitor = served.visitor()
