@@ -118,12 +118,19 @@ def _beside(response: HttpResponse, *, but: Collection[str] = ()) -> dict[str, s
 
 def _refuses_policy(response: HttpResponse, permission: Permission) -> str | None:
     """Why the Content-Security-Policy of this response could not be made again for a hit."""
-    for name, attribute in (
-        ("Content-Security-Policy", "_csp_config"),
-        ("Content-Security-Policy-Report-Only", "_csp_ro_config"),
-    ):
-        # The decorators of django.views.decorators.csp leave their policy on the response, which
-        # a hit is not; it has the header, or the middleware makes one of the settings.
-        if attribute in response.__dict__ and (permission.nonce or name not in response.headers):
+    for name, attributes in _POLICIES.items():
+        # The decorators leave a view's own policy on the response, which a hit is not; it has the
+        # header, or the middleware makes one of the settings.
+        is_own = not attributes.isdisjoint(response.__dict__)
+        if is_own and (permission.nonce or name not in response.headers):
             return "CSP of the view's own"
     return None
+
+
+#: Where the decorators of django.views.decorators.csp, and those of django-csp, leave a policy.
+_POLICIES = {
+    "Content-Security-Policy": frozenset({"_csp_config", "_csp_update", "_csp_replace"}),
+    "Content-Security-Policy-Report-Only": frozenset(
+        {"_csp_ro_config", "_csp_config_ro", "_csp_update_ro", "_csp_replace_ro"}
+    ),
+}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from secrets import token_hex
+from typing import Any, cast
 
 from django.contrib import messages
 from django.http import HttpRequest
 from django.middleware.csrf import CsrfViewMiddleware, get_token
+from django.utils.functional import SimpleLazyObject
 from django.utils.html import format_html_join
 from django.utils.safestring import mark_safe
 from viewcache import slot, tag
@@ -24,6 +26,10 @@ def greeting(request: HttpRequest) -> str:
 
 def safe(request: HttpRequest) -> str:
     return mark_safe(f"<b>{request.COOKIES.get('name', '')}</b>")
+
+
+def nonce(request: HttpRequest) -> str:
+    return str(cast(Any, request).csp_nonce)
 
 
 def theme(request: HttpRequest) -> str:
@@ -83,3 +89,22 @@ class OwnDomain(CsrfViewMiddleware):
         response.set_cookie("csrftoken", request.META["CSRF_COOKIE"], domain="own.example.com")
         if self.header:
             response[self.header] = request.META["CSRF_COOKIE"]
+
+
+class Policies:
+    """Makes policies as the middleware of django-csp does, of what its decorators have left."""
+
+    def __init__(self, get_response: Any) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> Any:
+        values = vars(request)
+        values["csp_nonce"] = SimpleLazyObject(
+            lambda: values.setdefault("_csp_nonce", token_hex(8))
+        )
+        response = self.get_response(request)
+        for suffix, name in (("", ""), ("_ro", "-Report-Only")):
+            own = vars(response).get(f"_csp_update{suffix}")
+            nonce = values.get("_csp_nonce", "none")
+            response.headers.setdefault(f"Content-Security-Policy{name}", f"{own}, {nonce}")
+        return response

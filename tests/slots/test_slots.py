@@ -997,3 +997,23 @@ def test_a_policy_of_the_views_own_is_sent_with_every_response(
     # Beyond the middleware it is a header as any; within, a hit would get the site's.
     expected = ("hit", "") if way == "site" else ("miss", "CSP of the view's own")
     assert status(response) == expected
+
+
+@pytest.mark.parametrize("way", ["site", "view"])
+@pytest.mark.parametrize("suffix", ["", "_ro"])
+@pytest.mark.parametrize("has_nonce", [False, True])
+def test_an_update_of_the_policy_by_django_csp_is_sent_with_every_response(
+    serve: Any, way: str, suffix: str, has_nonce: bool
+) -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        response = HttpResponse(slot(request, "script", pieces.nonce) if has_nonce else "page")
+        setattr(response, f"_csp_update{suffix}", {"img-src": ["https://img.example"]})
+        return response
+
+    served = serve(view, way, between=["slots.pieces.Policies"])
+    header = "Content-Security-Policy" + ("-Report-Only" if suffix else "")
+    for _ in range(2):
+        response = served.visitor().get()
+        assert response[header].startswith("{'img-src': ['https://img.example']}")
+    kept = way == "site" and not has_nonce
+    assert status(response) == (("hit", "") if kept else ("miss", "CSP of the view's own"))
