@@ -40,13 +40,16 @@ if TYPE_CHECKING:
 
     from .visit import Visit
 
-#: Reads by these are judged by what came of them, not by themselves.
+#: Reads by these are judged by what came of them, not by themselves. The last two are packages
+#: that make sessions of the same cookie.
 _DJANGOS = frozenset(
     {
         "django.contrib.messages.middleware",
         "django.contrib.sessions.middleware",
         "django.middleware.csrf",
         "django.middleware.locale",
+        "qsessions.middleware",
+        "user_sessions.middleware",
     }
 )
 #: Between those and the cookie there is only this.

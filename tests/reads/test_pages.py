@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.core.cache import caches
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, Client
 from django.urls import path
@@ -170,6 +171,34 @@ def test_a_session_counts_when_it_is_used(serve: Any, way: str) -> None:
     for number in range(3):
         unused(f"sessionid={number}")
     assert len(unused.calls) == 1
+
+
+#: Makes a session as these packages do, with more of the request than Django's own middleware.
+OF_A_PACKAGE = """
+from django.contrib.sessions.middleware import SessionMiddleware
+
+class Middleware(SessionMiddleware):
+    def process_request(self, request):
+        request.session = self.SessionStore(request.COOKIES.get("sessionid"))
+"""
+
+
+@pytest.mark.parametrize("name", ["qsessions.middleware", "user_sessions.middleware"])
+def test_a_session_that_a_package_makes_counts_when_it_is_used(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    module = types.ModuleType(name)
+    exec(OF_A_PACKAGE, vars(module))
+    monkeypatch.setitem(sys.modules, name, module)
+    for view, renders in (
+        (lambda request: HttpResponse("x"), 1),
+        (lambda request: HttpResponse(request.session.session_key), 3),
+    ):
+        get = serve(view, between=[f"{name}.Middleware"])
+        caches["default"].clear()
+        for number in range(3):
+            get(f"sessionid=session{number}")
+        assert len(get.calls) == renders
 
 
 @pytest.mark.parametrize("use", ["get", "session_key", "accessed"])
