@@ -40,14 +40,16 @@ if TYPE_CHECKING:
 
     from .visit import Visit
 
-#: Reads by these are judged by what came of them, not by themselves. The last two are packages
-#: that make sessions of the same cookie.
+#: Reads by these are judged by what came of them, not by themselves. The last three are of
+#: packages: django-hijack asks whether there is a session before it asks for the user, where the
+#: page has used it, and two make sessions of the same cookie.
 _DJANGOS = frozenset(
     {
         "django.contrib.messages.middleware",
         "django.contrib.sessions.middleware",
         "django.middleware.csrf",
         "django.middleware.locale",
+        "hijack.middleware",
         "qsessions.middleware",
         "user_sessions.middleware",
     }

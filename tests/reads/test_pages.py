@@ -173,22 +173,28 @@ def test_a_session_counts_when_it_is_used(serve: Any, way: str) -> None:
     assert len(unused.calls) == 1
 
 
-#: Makes a session as these packages do, with more of the request than Django's own middleware.
-OF_A_PACKAGE = """
-from django.contrib.sessions.middleware import SessionMiddleware
+#: What the middleware of these packages asks of each request.
+OF_PACKAGES = {
+    "hijack.middleware": """
+        def process_response(self, request, response):
+            assert not request.session.is_empty() and request.session.get("hijack_history") is None
+            return super().process_response(request, response)
+    """,
+    "qsessions.middleware": """
+        def process_request(self, request):
+            request.session = self.SessionStore(request.COOKIES.get("sessionid"))
+    """,
+}
+OF_PACKAGES["user_sessions.middleware"] = OF_PACKAGES["qsessions.middleware"]
 
-class Middleware(SessionMiddleware):
-    def process_request(self, request):
-        request.session = self.SessionStore(request.COOKIES.get("sessionid"))
-"""
 
-
-@pytest.mark.parametrize("name", ["qsessions.middleware", "user_sessions.middleware"])
-def test_a_session_that_a_package_makes_counts_when_it_is_used(
+@pytest.mark.parametrize("name", OF_PACKAGES)
+def test_what_a_known_package_asks_of_every_session_does_not_count(
     serve: Any, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     module = types.ModuleType(name)
-    exec(OF_A_PACKAGE, vars(module))
+    base = "from django.contrib.sessions.middleware import SessionMiddleware\n\n"
+    exec(f"{base}class Middleware(SessionMiddleware):{OF_PACKAGES[name]}", vars(module))
     monkeypatch.setitem(sys.modules, name, module)
     for view, renders in (
         (lambda request: HttpResponse("x"), 1),
