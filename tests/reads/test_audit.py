@@ -530,3 +530,22 @@ django.setup()
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("name", ["hijack", "qsessions", "user_sessions", "site"])
+def test_what_a_known_package_reads_of_every_request_is_no_fault_of_the_page(
+    site: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    module = types.ModuleType(f"{name}.middleware")
+    source = """
+def middleware(get_response):
+    def answer(request):
+        "REMOTE_USER" in request.META, request.META.get("REMOTE_ADDR")
+        request.headers.get("User-Agent")
+        return get_response(request)
+    return answer
+"""
+    exec(source, vars(module))
+    monkeypatch.setitem(sys.modules, f"{name}.middleware", module)
+    told = site(lambda request: HttpResponse("page"), middleware=(f"{name}.middleware.middleware",))
+    assert bool(told) == (name == "site")
