@@ -165,7 +165,8 @@ class _Run:
         self.read: dict[str, tuple[str, str | None]] = {}
         #: What it has written although it reads it.
         self.written: list[Written] = []
-        #: Statements of transactions that write, each with its scopes and its place.
+        #: Statements that write, each with its scopes and its place; those of transactions again.
+        self.writes: list[tuple[str, Sequence[str], str | None]] = []
         self.uncommitted: list[tuple[str, Sequence[str], str | None]] = []
         with bindings.aside(), afresh(), self._watching():
             bindings.begin()
@@ -173,6 +174,8 @@ class _Run:
             handler.load_middleware()
             cast(Any, handler)._view_middleware.append(self._at_view)
             self.response: HttpResponseBase = cast(Any, handler)._middleware_chain(self.request)
+        for earlier in self.writes:
+            self._note_whether_read(*earlier)
         # Not response.close(): it says that the request is over, and closes the connections.
         for close in cast(Any, self.response)._resource_closers:
             close()
@@ -211,19 +214,27 @@ class _Run:
     def _note_writes(
         self, connection: Any, sql: str, scopes: Sequence[str], place: str | None
     ) -> None:
-        """Does the page expire itself? It does by a write to what it has read, or later reads."""
+        """
+        Does the page expire itself? It does by a write to what it has read, or later reads: once
+        it is stored the URL's recipe names that, and it is read before the view begins.
+        """
         visit = visit_of(self.request)
         if visit is None or visit.lookup is None:
             return
         if scopes:
-            read = {scope for scope, _ in visit.lookup.scopes}
-            found = [scope for scope in scopes if scope in read]
-            self._expires_itself(sql, found, place)
+            self.writes.append((sql, scopes, place))
+            self._note_whether_read(sql, scopes, place)
             if connection.in_atomic_block:
                 self.uncommitted.append((sql, scopes, place))
         elif visit.reason == bindings.READ_ITS_OWN:
             for earlier in self.uncommitted:
                 self._expires_itself(*earlier)
+
+    def _note_whether_read(self, sql: str, scopes: Sequence[str], place: str | None) -> None:
+        visit = visit_of(self.request)
+        if visit is not None and visit.lookup is not None:
+            read = {scope for scope, _ in visit.lookup.scopes}
+            self._expires_itself(sql, [scope for scope in scopes if scope in read], place)
 
     def _expires_itself(self, sql: str, scopes: Sequence[str], place: str | None) -> None:
         for table in dict.fromkeys(map(_table, scopes)):

@@ -84,6 +84,12 @@ def counted_first(request: HttpRequest, pk: int) -> HttpResponse:
     return HttpResponse(get_user_model().objects.get(pk=pk).username)
 
 
+def counted_before(request: HttpRequest, pk: int) -> HttpResponse:
+    """The same, in no transaction."""
+    get_user_model().objects.filter(pk=pk).update(last_name=Concat(F("last_name"), Value("|")))
+    return HttpResponse(get_user_model().objects.get(pk=pk).last_name)
+
+
 def registering(request: HttpRequest) -> HttpResponse:
     """Adds a row to what it lists."""
     names = ", ".join(get_user_model().objects.values_list("username", flat=True))
@@ -193,6 +199,7 @@ urlpatterns = [
     path("users/", users),
     path("users/<int:pk>/", counted),
     path("users/<int:pk>/first/", counted_first),
+    path("users/<int:pk>/before/", counted_before),
     path("users/new/", registering),
     path("private/", private),
     path("with-cookie/", with_cookie),
