@@ -60,6 +60,9 @@ def cases() -> dict[str, Case]:
     return {
         "locmem": Case("local memory", hit, partial(spied.hits, "locmem")),
         "redis": Case(redis, hit, partial(spied.hits, "redis")),
+        "django-vcache": Case(
+            "Redis, through django-vcache", hit, partial(spied.hits, "django-vcache")
+        ),
         "early": Case("early, in gunicorn's workers", handle, spied.workers),
     }
 
@@ -120,8 +123,9 @@ def _named(stack: tuple[str, ...], root: str) -> Iterator[str]:
 
 _CORE = "the core (viewcache/_core)"
 _KERNEL = "(system call)"
-#: Functions of the interpreter that do nothing but call the kernel.
-_SOCKET = ("sock_", "_socket_", "poll ", "epoll", "select_")
+#: Functions that do nothing but call the kernel: the interpreter's; and what a client that is
+#: compiled waits in for its own threads, and wakes them by.
+_SOCKET = ("sock_", "_socket_", "poll ", "epoll", "select_", "syscall (libc", "write (libc")
 
 
 def owner(stack: tuple[str, ...]) -> str:
@@ -142,6 +146,7 @@ _OWNED = {
     "viewcache/backends": "client",
     "viewcache/": "ours",
     "django/": "django",
+    "django_vcache/": "client",
     "redis/": "client",
     "gunicorn/": "server",
 }
@@ -179,7 +184,8 @@ wide as its share of the time. The standard library counts for whoever called it
 program for each sample, so the wait for a server is a little longer than it looks; where other
 programs want the processors, it is longer than it has to be: then read the row without it. Local
 memory has no client: what stands there is `viewcache/backends.py`, which reads Django's entries in
-the place of Django's own `get_many()`.
+the place of Django's own `get_many()`. django-vcache has threads of its own, and what is seen is
+the one that waits for them.
 """
 
 

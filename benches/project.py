@@ -35,6 +35,11 @@ def alias(backend: str, package: str) -> str:
     return f"{backend}.{package}"
 
 
+def group_of(backend: str) -> str:
+    """The group of this backend, which has the name of its server."""
+    return next(group for group, names in BACKENDS.items() if backend in names)
+
+
 def has(dotted: str) -> bool:
     """Is the package of this dotted path installed?"""
     return find_spec(dotted.partition(".")[0]) is not None

@@ -189,11 +189,12 @@ _WAY = """## What stands in the way
   read, which stock Django does not do: 9 µs of the processor, in local memory once. What the
   client handed over is let go when it is copied: two large pages in memory for each request were
   most of the difference once.
-- **A hit through django-vcache** is its client's and the kernel's for two thirds: reading the eight
-  keys takes 45 µs in a loop, and 75 to 120 where 40 µs of Python lie between two hits, because the
-  client's threads and the server have gone to sleep. Of the time of both cores a hit of granian's
-  takes 160 µs more than one in local memory, and an early hit 120: the client, Redis, the kernel,
-  and threads that wait for each other. That is why half of the bare view's rate is not reached.
+- **A hit through django-vcache** is its client's and the kernel's for two thirds, by the flame
+  graph half of it a wait for the client's threads: reading the eight keys takes 45 µs in a loop,
+  and 75 to 120 where 40 µs of Python lie between two hits, because those threads and the server
+  have gone to sleep. Of the time of both cores a hit of granian's takes 160 µs more than one in
+  local memory, and an early hit 120: the client, Redis, the kernel, and threads that wait for each
+  other. That is why half of the bare view's rate is not reached.
 - **A hit through django-redis** names and decodes each of its eight keys in Python, where stock
   Django asks for two.
 - **Requests per second**: server, kernel and `wrk` share two cores with the site, so what a hit

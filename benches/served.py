@@ -59,7 +59,7 @@ BACKEND, _, LOCATION = os.environ["BENCH_CACHE"].partition("=")
 
 urls: Any = ModuleType("urls_of_the_bench")
 project.set_up(
-    {next(group for group, names in project.BACKENDS.items() if BACKEND in names): LOCATION},
+    {project.group_of(BACKEND): LOCATION},
     ALLOWED_HOSTS=["127.0.0.1"],
     CACHE_MIDDLEWARE_ALIAS=BACKEND,
     INSTALLED_APPS=[f"django.contrib.{app}" for app in ("auth", "contenttypes", "sessions")],

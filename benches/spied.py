@@ -21,10 +21,12 @@ RATE = 250
 
 def hits(backend: str, seconds: int) -> str:
     """What py-spy saw of a program that does nothing but hits, as text."""
+    import project
     from servers import running
 
     with ExitStack() as stack:
-        location = "" if backend == "locmem" else stack.enter_context(running(backend)).location
+        server = project.group_of(backend)
+        location = "" if server == "locmem" else stack.enter_context(running(server)).location
         program = [sys.executable, __file__, backend, location, str(seconds)]
         return _seen("--", *program)
 
@@ -67,7 +69,7 @@ def hit(handler: Callable[[Any], Any], request: Any, close: Callable[[], None]) 
 def _hits(backend: str, location: str, seconds: int) -> None:
     import project
 
-    project.set_up({backend: location}, CACHE_MIDDLEWARE_ALIAS=backend)
+    project.set_up({project.group_of(backend): location}, CACHE_MIDDLEWARE_ALIAS=backend)
     from django.core.cache import caches
 
     view = project.View(20)

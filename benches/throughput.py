@@ -122,17 +122,13 @@ def _ratios(of: dict[int, float], over: dict[int, float]) -> Spread:
     return ratios([of[number] for number in both], [over[number] for number in both])
 
 
-def _group(backend: str) -> str:
-    return next(group for group, names in project.BACKENDS.items() if backend in names)
-
-
 def _is_there(backend: str, servers: dict[str, Server | None]) -> bool:
-    group = _group(backend)
+    group = project.group_of(backend)
     return group in servers and project.has(project.BACKENDS[group][backend])
 
 
 def _location(backend: str, servers: dict[str, Server | None]) -> str:
-    server = servers[_group(backend)]
+    server = servers[project.group_of(backend)]
     if server is None:
         return ""
     server.flush()
