@@ -48,13 +48,17 @@ def _made(alias: str | None) -> Store:
     if alias not in (None, main):
         return Store(alias)
     pages = backends.of(main)
+    stores: dict[str | None, Store] = pages.__dict__.get(_STORES, {})
+    if alias in stores:
+        return stores[alias]
     if (memory := backends.local_memory(pages)) is not None:
         return _kept.setdefault(alias, _LocalStore(alias, memory))
     if kinds.is_database(pages):
         # Beside its queries this takes no time.
         return Store(alias)
-    stores: dict[str | None, Store] = pages.__dict__.setdefault(_STORES, {})
-    return stores.get(alias) or stores.setdefault(alias, Store(alias))
+    # Another thread may have made one meanwhile.
+    stores = pages.__dict__.setdefault(_STORES, stores)
+    return stores.setdefault(alias, Store(alias))
 
 
 def _forget(*, setting: str, **kwargs: Any) -> None:
