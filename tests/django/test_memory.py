@@ -227,6 +227,27 @@ def test_a_hit_leaves_nothing_to_the_garbage_collector(uncollected: None) -> Non
     assert not [found for request in asked[1:] if (found := request())]
 
 
+@pytest.mark.parametrize(("view", "asked"), ASKED)
+def test_many_requests_take_the_memory_of_a_few(
+    settings: Any, view: Callable[[HttpRequest], HttpResponse], asked: dict[str, Any]
+) -> None:
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+    site = UpdateCacheMiddleware(SessionMiddleware(FetchFromCacheMiddleware(view)))
+
+    def kept() -> int:
+        for _ in range(300):
+            _ask(site, RequestFactory(), **asked)
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before = kept()
+        assert kept() - before < 300 * 100
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_what_keeps_its_request_in_the_environ_is_collected(method: str) -> None:
     def keeps(request: HttpRequest) -> HttpResponse:
