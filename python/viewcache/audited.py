@@ -307,9 +307,12 @@ _IN_KEY = frozenset({"_get_raw_host", "_get_scheme", "get_host", "is_secure", "s
 #: These read for every request. What they leave to the page is told otherwise: by ``Vary``, in the
 #: session, as the language. Those of packages write the visitor's address and browser into it, and
 #: set ``REMOTE_USER`` for whom a member of the staff acts as.
-_MIDDLEWARE = (
-    r"(django\.(middleware|contrib\.\w+\.middleware)"
-    r"|(hijack|qsessions|user_sessions)\.middleware)\b"
+_MIDDLEWARE = "|".join(
+    rf"{name}\b"
+    for name in (
+        r"django\.(middleware|contrib\.\w+\.middleware)",
+        *map(re.escape, reads.OF_PACKAGES),
+    )
 )
 #: So do these, unless the site's own code asks them to.
 _DJANGOS = r"django\.(core|utils|test|views\.decorators)\b"

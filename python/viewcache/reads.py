@@ -40,20 +40,16 @@ if TYPE_CHECKING:
 
     from .visit import Visit
 
-#: Reads by these are judged by what came of them, not by themselves. The last three are of
-#: packages: django-hijack asks whether there is a session before it asks for the user, where the
-#: page has used it, and two make sessions of the same cookie.
-_DJANGOS = frozenset(
-    {
-        "django.contrib.messages.middleware",
-        "django.contrib.sessions.middleware",
-        "django.middleware.csrf",
-        "django.middleware.locale",
-        "hijack.middleware",
-        "qsessions.middleware",
-        "user_sessions.middleware",
-    }
-)
+#: Middleware of packages that is as Django's: django-hijack asks whether there is a session before
+#: it asks for the user, where the page has used it, and two make sessions of the same cookie.
+OF_PACKAGES = frozenset({"hijack.middleware", "qsessions.middleware", "user_sessions.middleware"})
+#: Reads by these are judged by what came of them, not by themselves.
+_DJANGOS = OF_PACKAGES | {
+    "django.contrib.messages.middleware",
+    "django.contrib.sessions.middleware",
+    "django.middleware.csrf",
+    "django.middleware.locale",
+}
 #: Between those and the cookie there is only this.
 _BETWEEN = (
     "viewcache.audited",

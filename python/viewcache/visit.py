@@ -12,17 +12,12 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
 
 from django.http import HttpRequest
 
-from . import _core, stampede
+from . import _core, reads, stampede
 from .policy import Area
 from .store import Entry, Store
-from .watched import ATTRIBUTE
-
-if TYPE_CHECKING:
-    from .reads import Reads
 
 logger = logging.getLogger("viewcache")
 
@@ -211,11 +206,10 @@ def miss(request: HttpRequest, visit: Visit, reason: str) -> None:
     visit.status, visit.reason = "miss", reason
     # Django's own name for it; code that sets it to False keeps its page out of the cache.
     request.__dict__["_cache_update_cache"] = True
-    reads: Reads | None = request.__dict__.get(ATTRIBUTE)
-    if reads is not None:
+    if (seen := reads.of(request)) is not None:
         # Not before: a visit that holds the request's META holds the reads, too, and would be held
         # by what it holds. A lease has a META of its own.
-        reads.visit = visit
+        seen.visit = visit
     if _follower is not None:
         _follower.misses(visit)
 
