@@ -34,9 +34,9 @@ type FindableColumn = (String, bool, Option<usize>, bool);
 type Sought = (String, String, Py<PyAny>, Vec<String>, Option<usize>, bool);
 
 /// Scopes read, scopes written, other names read (tables or views), tables whose new rows the
-/// database numbers and the result shows, whether a transaction begins (`false`: the open one ends), why the statement
-/// was not understood with whether it may write, and rows that are found by a value, whose own
-/// scopes are not among those read.
+/// database numbers and the result shows, whether a transaction begins (`false`: the open one
+/// ends), why the statement was not understood with whether it may write, and rows that are found
+/// by a value, whose own scopes are not among those read.
 type Found = (
     Vec<String>,
     Vec<String>,
@@ -277,19 +277,11 @@ impl Queries {
             if write.reach != Reach::Table {
                 self.values(write, sets, writes);
             }
-            let mut has_numbered = false;
-            let named = match &write.reach {
-                Reach::Added(Pins::None | Pins::Value(_)) => {
-                    has_numbered = true;
-                    Some(Vec::new())
-                }
-                Reach::Added(Pins::Rows(terms)) => {
-                    let (rows, unnamed) = self.added(terms, dialect, sets);
-                    has_numbered = unnamed;
-                    rows
-                }
-                Reach::Rows(terms) => rows(terms, sets, self.rows_limit),
-                Reach::Table => None,
+            let (named, has_numbered) = match &write.reach {
+                Reach::Added(Pins::None | Pins::Value(_)) => (Some(Vec::new()), true),
+                Reach::Added(Pins::Rows(terms)) => self.added(terms, dialect, sets),
+                Reach::Rows(terms) => (rows(terms, sets, self.rows_limit), false),
+                Reach::Table => (None, false),
             };
             if has_numbered && analysis.is_insert {
                 numbered.push(table.clone());
