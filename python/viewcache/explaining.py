@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from inspect import unwrap
 from io import BytesIO
 from typing import Any, cast
@@ -144,6 +145,16 @@ class _DryStore(Store):
         raise AssertionError("Explaining expires nothing.")
 
 
+@dataclass(frozen=True)
+class _Write:
+    """A statement that writes, with its scopes and its place."""
+
+    sql: str
+    scopes: Sequence[str]
+    place: str | None
+    is_uncommitted: bool
+
+
 class _Run:
     """One way of a request through the site's middleware."""
 
@@ -165,17 +176,16 @@ class _Run:
         self.read: dict[str, tuple[str, str | None]] = {}
         #: What it has written although it reads it.
         self.written: list[Written] = []
-        #: Statements that write, each with its scopes and its place; those of transactions again.
-        self.writes: list[tuple[str, Sequence[str], str | None]] = []
-        self.uncommitted: list[tuple[str, Sequence[str], str | None]] = []
+        #: The statements that write.
+        self.writes: list[_Write] = []
         with bindings.aside(), afresh(), self._watching():
             bindings.begin()
             handler = BaseHandler()
             handler.load_middleware()
             cast(Any, handler)._view_middleware.append(self._at_view)
             self.response: HttpResponseBase = cast(Any, handler)._middleware_chain(self.request)
-        for earlier in self.writes:
-            self._note_whether_read(*earlier)
+        for write in self.writes:
+            self._note_whether_read(write)
         # Not response.close(): it says that the request is over, and closes the connections.
         for close in cast(Any, self.response)._resource_closers:
             close()
@@ -222,23 +232,23 @@ class _Run:
         if visit is None or visit.lookup is None:
             return
         if scopes:
-            self.writes.append((sql, scopes, place))
-            self._note_whether_read(sql, scopes, place)
-            if connection.in_atomic_block:
-                self.uncommitted.append((sql, scopes, place))
+            write = _Write(sql, scopes, place, is_uncommitted=connection.in_atomic_block)
+            self.writes.append(write)
+            self._note_whether_read(write)
         elif visit.reason == bindings.READ_ITS_OWN:
-            for earlier in self.uncommitted:
-                self._expires_itself(*earlier)
+            for write in self.writes:
+                if write.is_uncommitted:
+                    self._expires_itself(write, write.scopes)
 
-    def _note_whether_read(self, sql: str, scopes: Sequence[str], place: str | None) -> None:
+    def _note_whether_read(self, write: _Write) -> None:
         visit = visit_of(self.request)
         if visit is not None and visit.lookup is not None:
             read = {scope for scope, _ in visit.lookup.scopes}
-            self._expires_itself(sql, [scope for scope in scopes if scope in read], place)
+            self._expires_itself(write, [scope for scope in write.scopes if scope in read])
 
-    def _expires_itself(self, sql: str, scopes: Sequence[str], place: str | None) -> None:
+    def _expires_itself(self, write: _Write, scopes: Sequence[str]) -> None:
         for table in dict.fromkeys(map(_table, scopes)):
-            written = Written(table, _columns(sql), place)
+            written = Written(table, _columns(write.sql), write.place)
             if written not in self.written:
                 self.written.append(written)
 
